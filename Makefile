@@ -1,0 +1,50 @@
+# The words a person needs. Each does its own set-up; `make help` lists them.
+SHELL := /bin/bash
+GOFLAGS_BUILD := -trimpath
+VERSION ?= $(shell cat VERSION)
+LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
+TOOL := go tool -modfile=hack/tools/go.mod
+
+.PHONY: help build flux flux-controller flux-sandbox demo test lint generate verify-generate bench image clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+build: flux flux-controller flux-sandbox ## leave flux, flux-controller and flux-sandbox in bin/
+
+flux:
+	@mkdir -p bin
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o bin/flux ./cmd/flux
+
+flux-controller:
+	@mkdir -p bin
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o bin/flux-controller ./cmd/flux-controller
+
+flux-sandbox:
+	@mkdir -p bin
+	@hack/sandbox-build.sh
+
+demo: build ## from a Git repository to a live cluster, on this machine, in a few minutes
+	@hack/demo.sh
+
+test: ## lint, start one sandbox, run every test against it
+	@hack/test.sh
+
+lint: ## gofmt, go vet, staticcheck
+	@hack/lint.sh
+
+generate: ## deepcopy, CRDs, manifests, reference pages
+	@hack/generate.sh
+	@hack/generate-cli.sh
+
+verify-generate: ## fail if what `make generate` writes is stale
+	@hack/verify-generate.sh
+
+bench: build ## print the budgets of the design beside what we measure
+	@hack/bench.sh
+
+image: ## write the container images, amd64 and arm64, as an OCI layout into dist/images
+	@go run ./hack/image -version '$(VERSION)' -out dist/images
+
+clean: ## remove what build leaves
+	rm -rf bin dist

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/gitops-toolkit/flux/internal/controllers"
+)
+
+// made writes a layout from stand-ins for the programs, which take minutes to compile.
+func made(t *testing.T) (dir string, lines []string) {
+	t.Helper()
+	var sets []set
+	for _, arch := range []string{"amd64", "arm64"} {
+		s, err := layers(v1.Platform{OS: "linux", Architecture: arch}, []byte("controller "+arch), []byte("cli "+arch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets = append(sets, s)
+	}
+	dir = filepath.Join(t.TempDir(), "images")
+	lines, err := write(dir, "registry.example.com/flux", "v1.2.3", sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, lines
+}
+
+func TestLayoutIsReproducible(t *testing.T) {
+	t.Parallel()
+	first, lines := made(t)
+	second, again := made(t)
+	if !slices.Equal(lines, again) {
+		t.Errorf("two builds differ:\n%s\n%s", strings.Join(lines, "\n"), strings.Join(again, "\n"))
+	}
+	if a, b := tree(t, first), tree(t, second); !slices.Equal(a, b) {
+		t.Errorf("the layouts hold different blobs:\n%v\n%v", a, b)
+	}
+	if len(lines) != len(controllers.All)+2 {
+		t.Errorf("%d images, want one for each component, flux-controller and flux-cli", len(lines))
+	}
+}
+
+func TestOtherDirectoriesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := write(dir, "registry.example.com", "v1", nil); err == nil {
+		t.Error("a directory with other files was replaced")
+	}
+}
+
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, strings.TrimPrefix(path, dir))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestImages(t *testing.T) {
+	t.Parallel()
+	dir, _ := made(t)
+	root, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(root); err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := root.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layersOf := map[string]string{}
+	for _, m := range manifest.Manifests {
+		reference := m.Annotations["org.opencontainers.image.ref.name"]
+		name := strings.TrimSuffix(strings.TrimPrefix(reference, "registry.example.com/flux/"), ":v1.2.3")
+		index, err := root.ImageIndex(m.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, image := range images(t, index) {
+			config, err := image.ConfigFile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			entrypoint := name
+			if name == "flux-cli" {
+				entrypoint = "flux"
+			}
+			if config.Config.User != "65534:65534" || !slices.Equal(config.Config.Entrypoint, []string{entrypoint}) || config.Created.Unix() != 0 {
+				t.Errorf("%s: user %q, entrypoint %v, created %s", name, config.Config.User, config.Config.Entrypoint, config.Created)
+			}
+			files := contents(t, image)
+			if _, ok := files["usr/local/bin/"+entrypoint]; !ok {
+				t.Errorf("%s: the entrypoint is not in the image: %v", name, files)
+			}
+			if name != "flux-cli" {
+				layersOf[config.Architecture+" "+digests(t, image)] = name
+			}
+		}
+	}
+	if len(layersOf) != 2 {
+		t.Errorf("components do not share their layers: %v", layersOf)
+	}
+}
+
+func images(t *testing.T, index v1.ImageIndex) []v1.Image {
+	t.Helper()
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []v1.Image
+	for _, m := range manifest.Manifests {
+		image, err := index.Image(m.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config, err := image.ConfigFile(); err != nil || config.Architecture != m.Platform.Architecture {
+			t.Fatalf("the index says %v, the image %v %v", m.Platform, config, err)
+		}
+		out = append(out, image)
+	}
+	return out
+}
+
+func digests(t *testing.T, image v1.Image) string {
+	t.Helper()
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, l := range layers {
+		digest, err := l.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, digest.String())
+	}
+	return strings.Join(out, " ")
+}
+
+// contents maps the names in all layers to their modes, and checks that nothing tells of the
+// machine that made them.
+func contents(t *testing.T, image v1.Image) map[string]int64 {
+	t.Helper()
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]int64{}
+	for _, l := range layers {
+		stream, err := l.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := tar.NewReader(stream)
+		for {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.ModTime.Unix() != 0 || h.Uid != 0 || h.Gid != 0 || h.Uname != "" {
+				t.Errorf("%s has time %s and owner %d:%d %q", h.Name, h.ModTime, h.Uid, h.Gid, h.Uname)
+			}
+			files[h.Name] = h.Mode
+		}
+		stream.Close()
+	}
+	if files["etc/ssl/certs/ca-certificates.crt"] == 0 || files["tmp/"] != 0o1777 {
+		t.Errorf("no certificates or no /tmp: %v", files)
+	}
+	return files
+}

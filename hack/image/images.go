@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/gitops-toolkit/flux/internal/controllers"
+)
+
+// user is nobody, whom the security contexts of the Deployments expect.
+const user = "65534:65534"
+
+// kind is one image: what it starts, and from which layer.
+type kind struct {
+	name       string
+	entrypoint string
+	env        []string
+	program    func(set) v1.Layer
+}
+
+// kinds are all images: a component is the controller under another name.
+func kinds() []kind {
+	controller := func(s set) v1.Layer { return s.controller }
+	out := []kind{{name: "flux-controller", entrypoint: "flux-controller", program: controller, env: []string{"GNUPGHOME=/tmp"}}}
+	for _, c := range controllers.All {
+		k := kind{name: c.Name, entrypoint: c.Name, program: controller}
+		if c.Name == "kustomize-controller" {
+			k.env = []string{"GNUPGHOME=/tmp"}
+		}
+		out = append(out, k)
+	}
+	return append(out, kind{name: "flux-cli", entrypoint: "flux", program: func(s set) v1.Layer { return s.cli }})
+}
+
+// write makes the layout and returns a line for each image: its name and digest.
+func write(out, registry, version string, sets []set) ([]string, error) {
+	if err := clearLayout(out); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return nil, err
+	}
+	target, err := layout.Write(out, empty.Index)
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for _, k := range kinds() {
+		index, err := k.index(version, sets)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.name, err)
+		}
+		reference := registry + "/" + k.name + ":" + version
+		if err := target.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": reference})); err != nil {
+			return nil, fmt.Errorf("%s: %w", k.name, err)
+		}
+		digest, err := index.Digest()
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, reference+"@"+digest.String())
+	}
+	return lines, nil
+}
+
+// clearLayout removes an earlier layout, and nothing that is not one.
+func clearLayout(out string) error {
+	entries, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(out, "oci-layout")); len(entries) > 0 && err != nil {
+		return fmt.Errorf("%s holds something else than images: choose another directory", out)
+	}
+	return os.RemoveAll(out)
+}
+
+// index is the image for all platforms.
+func (k kind) index(version string, sets []set) (v1.ImageIndex, error) {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, s := range sets {
+		image, err := k.image(version, s)
+		if err != nil {
+			return nil, err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        image,
+			Descriptor: v1.Descriptor{Platform: &s.platform},
+		})
+	}
+	annotated, ok := mutate.Annotations(index, k.labels(version)).(v1.ImageIndex)
+	if !ok {
+		return nil, fmt.Errorf("annotate the index: it became something else")
+	}
+	return annotated, nil
+}
+
+func (k kind) image(version string, s set) (v1.Image, error) {
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	image, err := mutate.AppendLayers(image, s.base, k.program(s))
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = s.platform.OS, s.platform.Architecture
+	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
+	config.History = nil
+	config.Config = v1.Config{
+		User:       user,
+		Entrypoint: []string{k.entrypoint},
+		Env:        append([]string{"PATH=/" + binaries}, k.env...),
+		WorkingDir: "/",
+		Labels:     k.labels(version),
+	}
+	return mutate.ConfigFile(image, config)
+}
+
+func (k kind) labels(version string) map[string]string {
+	return map[string]string{
+		"org.opencontainers.image.title":    k.name,
+		"org.opencontainers.image.version":  version,
+		"org.opencontainers.image.source":   "https://github.com/gitops-toolkit/flux",
+		"org.opencontainers.image.licenses": "Apache-2.0",
+	}
+}

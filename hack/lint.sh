@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# gofmt, go vet and staticcheck over the main module; gofmt and go vet over the others.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+unformatted=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
+if [ -n "$unformatted" ]; then
+  printf 'not gofmt-ed, run gofmt -w on:\n%s\n' "$unformatted" >&2
+  exit 1
+fi
+go vet ./...
+go tool -modfile=hack/tools/go.mod staticcheck ./...
+for module in sandbox test/servers; do
+  (cd "$module" && go vet ./...)
+done
+echo "lint: clean"

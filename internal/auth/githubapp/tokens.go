@@ -1,0 +1,209 @@
+package githubapp
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// ErrRefused is wrapped when GitHub refuses the App, or knows no such installation.
+var ErrRefused = errors.New("the GitHub App was refused")
+
+// Token is an access token.
+type Token struct {
+	Value string
+	// Until is when a new one should be asked for, well before the token ends.
+	Until time.Time
+}
+
+// Options of Tokens. The zero value is fit for use.
+type Options struct {
+	// Size is how many tokens are kept, 0 for 100; less than 0 keeps none.
+	Size int
+	// MaxAge is how long a token is used at most, 0 for an hour.
+	MaxAge time.Duration
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+}
+
+// Tokens gets tokens and keeps them. It is safe for concurrent use.
+type Tokens struct {
+	opts Options
+
+	mu      sync.Mutex
+	entries map[string]*entry
+}
+
+// entry is the token of one App; turn is held by the one who asks for it.
+type entry struct {
+	turn  chan struct{}
+	token Token
+}
+
+// NewTokens returns an empty cache.
+func NewTokens(o Options) *Tokens {
+	o.Size = cmp.Or(o.Size, 100)
+	o.MaxAge = cmp.Or(o.MaxAge, time.Hour)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Tokens{opts: o, entries: map[string]*entry{}}
+}
+
+// Get returns a token of the App's installation: one that is kept, or a new one.
+func (t *Tokens) Get(ctx context.Context, a App) (Token, error) {
+	e := t.entry(a.Principal())
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return Token{}, ctx.Err()
+	}
+	if e.token.Value != "" && t.opts.Now().Before(e.token.Until) {
+		return e.token, nil
+	}
+	token, err := t.ask(ctx, a)
+	if err == nil {
+		e.token = token
+	}
+	return token, err
+}
+
+func (t *Tokens) entry(key string) *entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[key]
+	if e == nil {
+		e = &entry{turn: make(chan struct{}, 1)}
+	}
+	if t.opts.Size > 0 {
+		if len(t.entries) >= t.opts.Size && t.entries[key] == nil {
+			for old := range t.entries { // Any: each costs one request to get back.
+				delete(t.entries, old)
+				break
+			}
+		}
+		t.entries[key] = e
+	}
+	return e
+}
+
+// ask gets a new token.
+func (t *Tokens) ask(ctx context.Context, a App) (Token, error) {
+	api, err := newAPI(a, t.opts.Now())
+	if err != nil {
+		return Token{}, fmt.Errorf("GitHub App %s: %w", a.id, err)
+	}
+	defer api.client.CloseIdleConnections()
+	installation := a.installation
+	if installation == "" {
+		if installation, err = api.find(ctx, a.owner); err != nil {
+			return Token{}, fmt.Errorf("GitHub App %s: installation of '%s': %w", a.id, a.owner, err)
+		}
+	}
+	var got struct {
+		Token     string    `json:"token"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	path := "/app/installations/" + url.PathEscape(installation) + "/access_tokens"
+	if err := api.call(ctx, http.MethodPost, path, http.StatusCreated, &got); err != nil {
+		return Token{}, fmt.Errorf("GitHub App %s: token of installation %s: %w", a.id, installation, err)
+	}
+	if got.Token == "" {
+		return Token{}, fmt.Errorf("GitHub App %s: token of installation %s: the answer holds none", a.id, installation)
+	}
+	now := t.opts.Now()
+	life := min(got.ExpiresAt.Sub(now)*8/10, t.opts.MaxAge)
+	return Token{Value: got.Token, Until: now.Add(max(life, 0))}, nil
+}
+
+// api is GitHub's API with the App's own token.
+type api struct {
+	base   *url.URL
+	jwt    string
+	client *http.Client
+}
+
+func newAPI(a App, now time.Time) (*api, error) {
+	jwt, err := a.assertion(now)
+	if err != nil {
+		return nil, err
+	}
+	config, err := a.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true,
+		DialContext:         (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 30 * time.Second, ResponseHeaderTimeout: 30 * time.Second, MaxResponseHeaderBytes: 256 << 10,
+	}
+	if a.Proxy != nil {
+		transport.Proxy = http.ProxyURL(a.Proxy)
+	}
+	client := &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // The App's token is for this host alone.
+	}}
+	return &api{base: a.base, jwt: jwt, client: client}, nil
+}
+
+// find looks up the installation of an organisation, or of a user.
+func (a *api) find(ctx context.Context, owner string) (string, error) {
+	var found struct {
+		ID json.Number `json:"id"`
+	}
+	err := a.call(ctx, http.MethodGet, "/orgs/"+url.PathEscape(owner)+"/installation", http.StatusOK, &found)
+	if isStatus(err, http.StatusNotFound) {
+		err = a.call(ctx, http.MethodGet, "/users/"+url.PathEscape(owner)+"/installation", http.StatusOK, &found)
+	}
+	return found.ID.String(), err
+}
+
+// status is an answer that was not expected.
+type status int
+
+func (s status) Error() string {
+	return fmt.Sprintf("the API answers %d %s", int(s), http.StatusText(int(s)))
+}
+
+func isStatus(err error, code int) bool {
+	var s status
+	return errors.As(err, &s) && int(s) == code
+}
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 1 << 20
+
+func (a *api) call(ctx context.Context, method, path string, want int, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, a.base.String()+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+a.jwt)
+	req.Header.Set("Accept", "application/vnd.github+json")
+	req.Header.Set("X-GitHub-Api-Version", "2022-11-28")
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case want:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: %w", ErrRefused, status(resp.StatusCode))
+	default:
+		return status(resp.StatusCode)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("the answer of the API is not what GitHub documents: %w", err)
+	}
+	return nil
+}

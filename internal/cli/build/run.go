@@ -1,0 +1,285 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/resid"
+
+	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/artifact/ignore"
+	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
+)
+
+// mask stands for what is encrypted.
+const mask = "**SOPS**"
+
+// Build returns the objects of one Kustomization built from dir, as they would be applied.
+func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir string) ([]*unstructured.Unstructured, error) {
+	root, rel, err := rootOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	ignored, err := b.ignored(root)
+	if err != nil {
+		return nil, err
+	}
+	step, err := b.substitution(ctx, obj)
+	if err != nil {
+		return nil, err
+	}
+	result, err := build.Build(ctx, build.Options{
+		Root: root, Mount: root, Path: rel, Spec: specOf(&obj.Spec), Substitute: step, Ignored: ignored,
+	})
+	var failed *substitutionError
+	if errors.As(err, &failed) {
+		return nil, failed
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range result.Objects {
+		finish(obj, object)
+	}
+	return result.Objects, nil
+}
+
+// rootOf returns the directory that bases may not lead out of: the working copy around dir, or
+// the working directory if dir is in it, or dir itself.
+func rootOf(dir string) (root, rel string, err error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", "", err
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return "", "", err
+	}
+	root = abs
+	for above := abs; ; above = filepath.Dir(above) {
+		if _, err := os.Stat(filepath.Join(above, ".git")); err == nil {
+			root = above
+			break
+		}
+		if above == filepath.Dir(above) {
+			root = workingRoot(abs)
+			break
+		}
+	}
+	rel, err = filepath.Rel(root, abs)
+	return root, rel, err
+}
+
+func workingRoot(abs string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return abs
+	}
+	if wd, err = filepath.EvalSymlinks(wd); err != nil {
+		return abs
+	}
+	if rel, err := filepath.Rel(wd, abs); err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return abs
+	}
+	return wd
+}
+
+func (b *Builder) ignored(root string) (func(string, bool) bool, error) {
+	if len(b.Ignore) == 0 {
+		return nil, nil
+	}
+	patterns, err := ignore.Parse(strings.Join(b.Ignore, "\n"), ".")
+	if err != nil {
+		return nil, fmt.Errorf("--ignore-paths: %w", err)
+	}
+	rules := ignore.New(patterns, false)
+	return func(path string, dir bool) bool {
+		rel := strings.Trim(strings.TrimPrefix(path, root), "/")
+		return rel != "" && rules.Excluded(strings.Split(rel, "/"), dir)
+	}, nil
+}
+
+// substitution returns the step for spec.postBuild, nil when there is nothing to substitute.
+func (b *Builder) substitution(ctx context.Context, obj *kustomizev1.Kustomization) (build.Step, error) {
+	variables, err := b.Variables(ctx, obj)
+	if err != nil {
+		return nil, err
+	}
+	post := obj.Spec.PostBuild
+	if post == nil || len(variables) == 0 && post.SubstituteStrategy != kustomizev1.SubstituteAlways {
+		return nil, nil
+	}
+	expand := build.SubstituteStep(variables, b.Strict)
+	return func(ctx context.Context, text build.Text) ([]byte, error) {
+		expanded, err := expand(ctx, text)
+		if err != nil {
+			return nil, &substitutionError{text.Object.GetName(), err}
+		}
+		return expanded, nil
+	}, nil
+}
+
+// substitutionError names the object whose variables could not be replaced.
+type substitutionError struct {
+	name string
+	err  error
+}
+
+// Error returns the message that is printed.
+func (e *substitutionError) Error() string {
+	return fmt.Sprintf("var substitution failed for '%s': %s", e.name, e.err)
+}
+
+// Unwrap returns the cause.
+func (e *substitutionError) Unwrap() error { return e.err }
+
+// Variables returns what spec.postBuild substitutes; what lies in the cluster is left out when
+// there is none.
+func (b *Builder) Variables(ctx context.Context, obj *kustomizev1.Kustomization) (substitute.Variables, error) {
+	post := obj.Spec.PostBuild
+	if post == nil {
+		return nil, nil
+	}
+	var layers []map[string]string
+	for _, from := range post.SubstituteFrom {
+		if b.Client == nil {
+			break
+		}
+		layer, err := b.layer(ctx, obj.Namespace, from)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer)
+	}
+	variables := substitute.Merge(append(layers, post.Substitute)...)
+	return variables, variables.Validate()
+}
+
+func (b *Builder) layer(ctx context.Context, namespace string, from kustomizev1.SubstituteReference) (map[string]string, error) {
+	values := map[string]string{}
+	var err error
+	switch from.Kind {
+	case kinds.ConfigMaps.Kind:
+		var obj corev1.ConfigMap
+		err = b.Client.Get(ctx, kinds.ConfigMaps, namespace, from.Name, &obj)
+		values = obj.Data
+	case kinds.Secrets.Kind:
+		var obj corev1.Secret
+		err = b.Client.Get(ctx, kinds.Secrets, namespace, from.Name, &obj)
+		for key, value := range obj.Data {
+			values[key] = string(value)
+		}
+	}
+	if apierrors.IsNotFound(err) && from.Optional {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("substitute from '%s/%s' error: %w", from.Kind, from.Name, err)
+	}
+	return values, nil
+}
+
+func specOf(s *kustomizev1.KustomizationSpec) build.Spec {
+	spec := build.Spec{
+		TargetNamespace: s.TargetNamespace, NamePrefix: s.NamePrefix, NameSuffix: s.NameSuffix,
+		Components: s.Components, IgnoreMissingComponents: s.IgnoreMissingComponents, BuildMetadata: s.BuildMetadata,
+	}
+	for _, p := range s.Patches {
+		spec.Patches = append(spec.Patches, types.Patch{Patch: p.Patch, Target: selectorOf(p.Target)})
+	}
+	for _, i := range s.Images {
+		spec.Images = append(spec.Images, types.Image{Name: i.Name, NewName: i.NewName, NewTag: i.NewTag, Digest: i.Digest})
+	}
+	return spec
+}
+
+func selectorOf(s *meta.Selector) *types.Selector {
+	if s == nil {
+		return nil
+	}
+	gvk := resid.Gvk{Group: s.Group, Version: s.Version, Kind: s.Kind}
+	return &types.Selector{
+		ResId:              resid.ResId{Gvk: gvk, Name: s.Name, Namespace: s.Namespace},
+		AnnotationSelector: s.AnnotationSelector, LabelSelector: s.LabelSelector,
+	}
+}
+
+// finish adds what applying adds, and masks what is encrypted.
+func finish(owner *kustomizev1.Kustomization, object *unstructured.Unstructured) {
+	labels, annotations := object.GetLabels(), object.GetAnnotations()
+	if common := owner.Spec.CommonMetadata; common != nil {
+		labels = with(labels, common.Labels)
+		annotations = with(annotations, common.Annotations)
+	}
+	labels = with(labels, map[string]string{
+		kinds.Kustomization.Group + "/name":      owner.Name,
+		kinds.Kustomization.Group + "/namespace": owner.Namespace,
+	})
+	object.SetLabels(labels)
+	if len(annotations) > 0 {
+		object.SetAnnotations(annotations)
+	}
+	if _, encrypted := object.Object["sops"]; !encrypted {
+		return
+	}
+	delete(object.Object, "sops")
+	for _, field := range []string{"data", "stringData"} {
+		if values, ok := object.Object[field].(map[string]any); ok {
+			for key := range values {
+				values[key] = mask
+			}
+		}
+	}
+}
+
+func with(under, over map[string]string) map[string]string {
+	merged := map[string]string{}
+	for key, value := range under {
+		merged[key] = value
+	}
+	for key, value := range over {
+		merged[key] = value
+	}
+	return merged
+}
+
+// asKustomization returns the object if it is one that applies to this cluster.
+func asKustomization(object *unstructured.Unstructured) (*kustomizev1.Kustomization, error) {
+	if object.GroupVersionKind().GroupKind() != (schema.GroupKind{Group: kinds.Kustomization.Group, Kind: kinds.Kustomization.Kind}) {
+		return nil, nil
+	}
+	text, err := json.Marshal(object.Object)
+	if err != nil {
+		return nil, err
+	}
+	obj := &kustomizev1.Kustomization{}
+	if err := json.Unmarshal(text, obj); err != nil {
+		return nil, fmt.Errorf("read Kustomization %s/%s: %w", object.GetNamespace(), object.GetName(), err)
+	}
+	if obj.Spec.KubeConfig != nil {
+		return nil, nil
+	}
+	return obj, nil
+}
+
+// local returns the directory of a Kustomization that was found, from --local-sources.
+func (b *Builder) local(obj *kustomizev1.Kustomization) (string, error) {
+	source := kinds.Kustomization.ShowSource(obj).String()
+	dir, ok := b.LocalSources[source]
+	if !ok {
+		return "", fmt.Errorf("cannot get local path for %s of kustomization %s", source, obj.Name)
+	}
+	return filepath.Join(dir, filepath.FromSlash(obj.Spec.Path)), nil
+}

@@ -1,0 +1,123 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/cli/clitest"
+	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+)
+
+// stage is what the controller writes, and what the wait may conclude from it.
+type stage struct {
+	what   string
+	status string
+	ends   bool
+	fails  bool
+}
+
+const (
+	readyOld   = `{"observedGeneration": 1, "lastHandledReconcileAt": "old", "conditions": [{"type": "Ready", "status": "True"}]}`
+	annotated  = `{"metadata": {"name": "app", "namespace": "ns", "generation": 2, "annotations": {"reconcile.fluxcd.io/requestedAt": "mine"}}}`
+	annotated2 = `{"metadata": {"name": "app", "namespace": "ns", "generation": 2, "annotations": {"reconcile.fluxcd.io/requestedAt": "later"}}}`
+)
+
+// TestWaitTellsTheTruth writes one stage after the other and sees that the wait ends at the
+// verdict on the request and never before. The reason of each stage is its name.
+func TestWaitTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		object string
+		stages []stage
+	}{
+		"an ordinary reconciliation": {annotated, []stage{
+			{what: "ready, but for the request before", status: readyOld},
+			{what: "the spec is seen, the request not", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "old", "conditions": [{"type": "Ready", "status": "True"}]}`},
+			{what: "the request is seen, the spec not", status: `{"observedGeneration": 1, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Ready", "status": "True"}]}`},
+			{what: "at work", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Reconciling", "status": "True"}, {"type": "Ready", "status": "Unknown"}]}`},
+			{what: "ready is still that of before", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Reconciling", "status": "True"}, {"type": "Ready", "status": "True"}]}`},
+			{what: "the verdict", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Ready", "status": "True"}]}`, ends: true},
+		}},
+		"a failure that is tried again, and then succeeds": {annotated, []stage{
+			{what: "failed", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Ready", "status": "False"}, {"type": "Reconciling", "status": "True"}]}`},
+			{what: "failed, resting", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Ready", "status": "False"}]}`},
+			{what: "mended", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Ready", "status": "True"}]}`, ends: true},
+		}},
+		"a final failure": {annotated, []stage{
+			{what: "stalled", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "mine", "conditions": [{"type": "Stalled", "status": "True", "message": "no"}, {"type": "Ready", "status": "False"}]}`, ends: true, fails: true},
+		}},
+		"somebody asks again meanwhile": {annotated2, []stage{
+			{what: "an earlier request is answered", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "earlier", "conditions": [{"type": "Ready", "status": "True"}]}`},
+			{what: "the later request is answered", status: `{"observedGeneration": 2, "lastHandledReconcileAt": "later", "conditions": [{"type": "Ready", "status": "True"}]}`, ends: true},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runStages(t, test.object, test.stages)
+		})
+	}
+}
+
+func runStages(t *testing.T, object string, stages []stage) {
+	t.Helper()
+	server := clitest.New(t)
+	k := kinds.Kustomization
+	server.Serve(clitest.Served{Group: k.Group, Version: k.Version, Plural: k.Plural, Kind: k.Kind})
+	server.Add(t, withStatus(t, object, "{}"))
+	cfg, err := (&cluster.Flags{Kubeconfig: server.Kubeconfig(t), QPS: -1}).RESTConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	looked := make(chan struct{}, 100)
+	handled := Handled("mine", "old")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Wait(ctx, c, k, "ns", "app", func(obj meta.Object) bool {
+			looked <- struct{}{}
+			return handled(obj)
+		})
+		ended <- err
+	}()
+	<-looked
+	for _, s := range stages {
+		server.Add(t, withStatus(t, object, s.status))
+		select {
+		case <-looked:
+		case err := <-ended:
+			t.Fatalf("ended before %q: %v", s.what, err)
+		}
+		if !s.ends {
+			continue
+		}
+		if err := <-ended; (err != nil) != s.fails || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: ended with %v, want an error: %t", s.what, err, s.fails)
+		}
+		return
+	}
+}
+
+// withStatus returns the object with a status.
+func withStatus(t *testing.T, object, status string) *clitest.Object {
+	t.Helper()
+	obj := &clitest.Object{}
+	if err := json.Unmarshal([]byte(`{"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "spec": {}, "status": `+status+`}`), &obj.Object); err != nil {
+		t.Fatal(err)
+	}
+	var head map[string]any
+	if err := json.Unmarshal([]byte(object), &head); err != nil {
+		t.Fatal(err)
+	}
+	obj.Object["metadata"] = head["metadata"]
+	return obj
+}

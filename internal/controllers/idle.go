@@ -1,0 +1,49 @@
+package controllers
+
+import (
+	"slices"
+	"strings"
+)
+
+// idleNote ends the help of what is accepted, because manifests and scripts carry it, but has
+// nothing to act on in this version.
+const idleNote = " (no effect yet)"
+
+// names is a set of flags or feature gates.
+type names func(name string) bool
+
+func only(list ...string) names {
+	return func(name string) bool { return slices.Contains(list, name) }
+}
+
+// allBut is for controllers that serve no kinds yet: what is left are connection, lease, log,
+// probes and metrics, and the flags of the list.
+func allBut(list ...string) names {
+	list = append(list, "kube-api-qps", "kube-api-burst", "log-encoding", "log-level", "enable-leader-election",
+		"leader-election-release-on-cancel", "leader-election-lease-duration", "leader-election-renew-deadline",
+		"leader-election-retry-period", "feature-gates", "metrics-addr", "health-addr")
+	return func(name string) bool { return !slices.Contains(list, name) }
+}
+
+// help is what --help shows for a flag of the controller.
+func (c Controller) help(f Flag) string {
+	text := strings.TrimSuffix(f.Help, ".")
+	if f.Type == "gates" {
+		text += "; known: " + c.gateList()
+	}
+	if c.Idle(f.Name) && !strings.Contains(text, without) {
+		text += idleNote
+	}
+	return text + "."
+}
+
+// gateList names the controller's gates; those without effect say so.
+func (c Controller) gateList() string {
+	list := sortedKeys(c.Gates)
+	for i, name := range list {
+		if c.IdleGates(name) {
+			list[i] += idleNote
+		}
+	}
+	return strings.Join(list, ", ")
+}

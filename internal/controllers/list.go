@@ -1,0 +1,137 @@
+package controllers
+
+import (
+	"slices"
+
+	"github.com/gitops-toolkit/flux/internal/kernel"
+)
+
+// Controller describes one controller.
+type Controller struct {
+	// Name is also that of its Deployment, ServiceAccount, lease, image and argv[0].
+	Name string
+	// Short is the prefix of its flags where controllers share a process.
+	Short string
+	Flags []Flag
+	// Gates are the feature gates with their defaults.
+	Gates map[string]bool
+	// Idle and IdleGates are the flags and gates that have no effect yet; --help says so.
+	Idle      names
+	IdleGates names
+	// ImpersonatesDefault says that --default-service-account is impersonated in the cluster;
+	// elsewhere it stands for a cloud identity.
+	ImpersonatesDefault bool
+	// Serves lists the kinds it reconciles, Reads other kinds that it follows.
+	Serves []Resource
+	Reads  []Resource
+	// Register adds its kinds and servers to a manager; nil while none is built.
+	Register func(m *kernel.Manager, v Values) error
+}
+
+// Resource names a custom resource by group and plural.
+type Resource struct{ Group, Plural string }
+
+const (
+	groupSource       = "source.toolkit.fluxcd.io"
+	groupKustomize    = "kustomize.toolkit.fluxcd.io"
+	groupHelm         = "helm.toolkit.fluxcd.io"
+	groupNotification = "notification.toolkit.fluxcd.io"
+	groupImage        = "image.toolkit.fluxcd.io"
+	groupExtensions   = "source.extensions.fluxcd.io"
+)
+
+func resources(group string, plurals ...string) []Resource {
+	out := make([]Resource, len(plurals))
+	for i, p := range plurals {
+		out[i] = Resource{group, p}
+	}
+	return out
+}
+
+// All controllers of the system.
+var All = []Controller{
+	{
+		Name: "source-controller", Short: "source", Flags: flags(common, groupJitter, groupTokenCache, groupArtifact, sourceFlags),
+		Gates:     map[string]bool{"CacheSecretsAndConfigMaps": false, "ObjectLevelWorkloadIdentity": false},
+		IdleGates: only("ObjectLevelWorkloadIdentity"),
+		Idle: only("default-service-account",
+			"helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
+			"helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval"),
+		Serves:   resources(groupSource, "gitrepositories", "ocirepositories", "helmrepositories", "helmcharts", "buckets"),
+		Register: registerSource,
+	},
+	{
+		Name: "kustomize-controller", Short: "kustomize", Flags: flags(common, groupJitter, groupTokenCache, groupACL, groupKubeConfig, kustomizeFlags),
+		Gates: map[string]bool{
+			"CacheSecretsAndConfigMaps": false, "DisableStatusPollerCache": true, "DisableFailFastBehavior": false,
+			"StrictPostBuildSubstitutions": true, "GroupChangeLog": false, "AdditiveCELDependencyCheck": false,
+			"ExternalArtifact": false, "CancelHealthCheckOnNewRevision": false, "DisableConfigWatchers": false,
+			"DirectSourceFetch": false, "MigrateAPIVersion": false, "ObjectLevelWorkloadIdentity": false,
+		},
+		IdleGates: only("DisableStatusPollerCache", "CancelHealthCheckOnNewRevision"),
+		Idle: only("token-cache-max-size", "token-cache-max-duration", "sops-age-secret", "sops-vault-configmap",
+			"default-decryption-service-account", "default-kubeconfig-service-account"),
+		ImpersonatesDefault: true,
+		Serves:              resources(groupKustomize, "kustomizations"),
+		Reads:               resources(groupSource, "gitrepositories", "ocirepositories", "buckets", "externalartifacts"),
+		Register:            registerKustomize,
+	},
+	{
+		Name: "helm-controller", Short: "helm", Flags: flags(common, groupJitter, groupTokenCache, groupACL, groupKubeConfig, helmFlags),
+		Gates: map[string]bool{
+			"CacheSecretsAndConfigMaps": false, "DetectDrift": false, "CorrectDrift": false, "AllowDNSLookups": false,
+			"OOMWatch": false, "AdoptLegacyReleases": false, "DisableChartDigestTracking": false,
+			"AdditiveCELDependencyCheck": false, "ExternalArtifact": false, "DisableConfigWatchers": false,
+			"DirectSourceFetch": false, "UseHelm3Defaults": false, "CancelHealthCheckOnNewRevision": false,
+			"DefaultToRetryOnFailure": false, "ObjectLevelWorkloadIdentity": false,
+		},
+		Idle: allBut(), IdleGates: allBut(),
+		ImpersonatesDefault: true,
+		Serves:              resources(groupHelm, "helmreleases"),
+		Reads:               resources(groupSource, "helmcharts", "ocirepositories", "externalartifacts"),
+	},
+	{
+		Name: "notification-controller", Short: "notification", Flags: notificationFlags(),
+		Gates:     map[string]bool{"CacheSecretsAndConfigMaps": false, "DisableConfigWatchers": false, "ObjectLevelWorkloadIdentity": false},
+		IdleGates: only("ObjectLevelWorkloadIdentity"),
+		Idle:      only("token-cache-max-size", "token-cache-max-duration", "default-service-account"),
+		Serves:    resources(groupNotification, "providers", "alerts", "receivers"),
+		Register:  registerNotification,
+	},
+	{
+		Name: "image-reflector-controller", Short: "image-reflector", Flags: flags(common, groupTokenCache, groupACL, reflectorFlags),
+		Gates: map[string]bool{"CacheSecretsAndConfigMaps": false, "FluxStorage": false, "ObjectLevelWorkloadIdentity": false},
+		Idle:  allBut(), IdleGates: allBut(),
+		Serves: resources(groupImage, "imagerepositories", "imagepolicies"),
+	},
+	{
+		Name: "image-automation-controller", Short: "image-automation", Flags: flags(common, groupTokenCache, groupACL, automationFlags),
+		Gates: map[string]bool{
+			"GitForcePushBranch": true, "GitShallowClone": true, "GitAllBranchReferences": true, "GitSparseCheckout": false,
+			"CacheSecretsAndConfigMaps": false, "ObjectLevelWorkloadIdentity": false,
+		},
+		Idle: allBut(), IdleGates: allBut(),
+		Serves: resources(groupImage, "imageupdateautomations"),
+		Reads:  slices.Concat(resources(groupImage, "imagepolicies"), resources(groupSource, "gitrepositories")),
+	},
+	{
+		Name: "source-watcher", Short: "source-watcher", Flags: flags(common, groupJitter, groupACL, groupArtifact, watcherFlags),
+		Gates: map[string]bool{"DirectSourceFetch": false},
+		Idle:  allBut("storage-path", "storage-addr"), IdleGates: allBut(),
+		Serves:   resources(groupExtensions, "artifactgenerators"),
+		Reads:    resources(groupSource, "gitrepositories", "ocirepositories", "buckets", "helmcharts", "externalartifacts"),
+		Register: registerWatcher,
+	},
+}
+
+// ourGates are additions to every controller's gates.
+var ourGates = map[string]bool{kernel.GatePeriodicEvents: false}
+
+// Find returns the controller of this name.
+func Find(name string) (Controller, bool) {
+	i := slices.IndexFunc(All, func(c Controller) bool { return c.Name == name || c.Short == name })
+	if i < 0 {
+		return Controller{}, false
+	}
+	return All[i], true
+}

@@ -1,0 +1,82 @@
+package signature
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+)
+
+// pgpKey is one key with its subkeys.
+type pgpKey struct{ entity *openpgp.Entity }
+
+// maxKeys bounds what one file of keys may hold.
+const maxKeys = 1 << 20
+
+// AddPGP trusts the keys of an armoured key ring. What cannot be read is told when no key made a signature.
+func (k *Keys) AddPGP(name string, ring []byte) {
+	if len(ring) > maxKeys {
+		k.errs = append(k.errs, fmt.Errorf("key '%s' is larger than %d bytes", name, maxKeys))
+		return
+	}
+	list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(ring))
+	if err != nil {
+		k.errs = append(k.errs, fmt.Errorf("key '%s' is not an armoured OpenPGP key ring: %w", name, err))
+		return
+	}
+	for _, e := range list {
+		k.pgp = append(k.pgp, pgpKey{e})
+	}
+}
+
+func (k Keys) verifyPGP(s Signed) (string, error) {
+	block, err := armor.Decode(bytes.NewReader(s.Signature))
+	if err != nil || block.Type != openpgp.SignatureType {
+		return "", fmt.Errorf("OpenPGP signature: %w", cmp.Or(err, ErrMalformed))
+	}
+	var ring openpgp.EntityList
+	for _, key := range k.pgp {
+		ring = append(ring, key.entity)
+	}
+	signer, err := openpgp.CheckDetachedSignature(ring, bytes.NewReader(s.Payload), block.Body, &packet.Config{})
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUntrusted, err)
+	}
+	return signer.PrimaryKey.KeyIdString(), nil
+}
+
+// pgpSigner signs with an OpenPGP key.
+type pgpSigner struct{ entity *openpgp.Entity }
+
+// NewPGPSigner reads an armoured private key. The first key in it that can sign is used; a passphrase unlocks it.
+func NewPGPSigner(ring []byte, passphrase string) (Signer, error) {
+	list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(ring))
+	if err != nil {
+		return nil, fmt.Errorf("OpenPGP signing key: %w", err)
+	}
+	for _, e := range list {
+		if e.PrivateKey == nil {
+			continue
+		}
+		if e.PrivateKey.Encrypted {
+			if err := e.DecryptPrivateKeys([]byte(passphrase)); err != nil {
+				return nil, errors.New("OpenPGP signing key: the passphrase does not unlock it")
+			}
+		}
+		return pgpSigner{e}, nil
+	}
+	return nil, errors.New("OpenPGP signing key: the key ring has no private key")
+}
+
+func (p pgpSigner) Sign(payload []byte) (string, error) {
+	var b strings.Builder
+	if err := openpgp.ArmoredDetachSign(&b, p.entity, bytes.NewReader(payload), nil); err != nil {
+		return "", fmt.Errorf("OpenPGP signature: %w", err)
+	}
+	return strings.TrimSuffix(b.String(), "\n") + "\n", nil
+}

@@ -1,0 +1,140 @@
+package kernel
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+)
+
+// state is what the process remembers of one object between passes. Passes over one object
+// never overlap; its job may run beside them, so mu guards all fields.
+type state struct {
+	mu      sync.Mutex
+	uid     types.UID
+	trigger Trigger
+	// due is when the next scheduled pass is to come; zero: any pass counts as scheduled.
+	due     time.Time
+	memory  any
+	job     *run
+	result  *JobResult
+	attempt *attempt
+	// written is our last write until the cache has caught up with it.
+	written meta.Object
+	// writing serialises our writes to the object's status.
+	writing sync.Mutex
+}
+
+// run is a job under way or waiting for a slot.
+type run struct {
+	// key is generation and jobKey in one, jobKey what the kind called it.
+	key        string
+	jobKey     string
+	generation int64
+	requested  string
+	finalizing bool
+	started    time.Time
+	cancel     context.CancelCauseFunc
+	superseded bool
+	// begun is set when the job has got its turn.
+	begun atomic.Bool
+}
+
+// attempt spans the passes and jobs from the first pass to the verdict.
+type attempt struct {
+	started time.Time
+	// requested is the value of the request annotation that the verdict will answer.
+	requested string
+	trigger   Trigger
+	// before is Ready as it was when the attempt began, nil when it was not there.
+	before   *metav1.Condition
+	progress *Progress
+	// flushed is when progress was last written, zero: not yet.
+	flushed time.Time
+	timer   *time.Timer
+	closed  bool
+}
+
+// states holds the state of every object of a kind.
+type states struct {
+	mu sync.Mutex
+	m  map[types.NamespacedName]*state
+}
+
+func (s *states) get(name types.NamespacedName) *state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[types.NamespacedName]*state{}
+	}
+	st := s.m[name]
+	if st == nil {
+		st = &state{trigger: TriggerNew}
+		s.m[name] = st
+	}
+	return st
+}
+
+// seen tells that the cache holds this version of an object: our copy of an older or the same
+// one is not needed any more.
+func (s *states) seen(name types.NamespacedName, cached meta.Object) {
+	s.mu.Lock()
+	st := s.m[name]
+	s.mu.Unlock()
+	if st == nil {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.written != nil && !newer(st.written.GetResourceVersion(), cached.GetResourceVersion()) {
+		st.written = nil
+	}
+}
+
+// drop forgets the object; a job of its is cancelled.
+func (s *states) drop(name types.NamespacedName) {
+	s.mu.Lock()
+	st := s.m[name]
+	delete(s.m, name)
+	s.mu.Unlock()
+	if st == nil {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.supersede()
+	st.closeAttempt()
+}
+
+// supersede cancels the running job, if any. The caller holds mu.
+func (st *state) supersede() {
+	if st.job != nil && !st.job.superseded {
+		st.job.superseded = true
+		st.job.cancel(ErrSuperseded)
+	}
+}
+
+// closeAttempt ends the attempt: no progress is written from now on. The caller holds mu.
+func (st *state) closeAttempt() {
+	if st.attempt == nil {
+		return
+	}
+	st.attempt.closed = true
+	if st.attempt.timer != nil {
+		st.attempt.timer.Stop()
+	}
+	st.attempt = nil
+}
+
+// reset starts anew for another object of the same name. The caller holds mu.
+func (st *state) reset(uid types.UID) {
+	st.supersede()
+	st.closeAttempt()
+	st.uid, st.due, st.memory, st.result, st.written = uid, time.Time{}, nil, nil, nil
+	st.trigger |= TriggerNew
+}

@@ -1,0 +1,185 @@
+package kustomize
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/resid"
+
+	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+	"github.com/gitops-toolkit/flux/internal/version"
+)
+
+// built says what a build was made from, so that the next one can be spared.
+type built struct {
+	// desire and generation are those for which it is known to hold.
+	desire     string
+	generation int64
+	// spec is the digest of what the spec and the variables contribute, inputs what the artifact does.
+	spec   string
+	inputs *build.Inputs
+	// digest is that of the rendered YAML, for status.history.
+	digest string
+	// private says that a Secret took part, so that the objects are not kept on disk.
+	private bool
+	// pinned says that the inputs are all that was read: nothing came from elsewhere.
+	pinned bool
+	// files are those of objects that a message had to name and the build itself did not know.
+	files map[build.Key]string
+	// objects are what was built, when they are at hand; they are not kept in memory.
+	objects []apply.Object
+}
+
+// same says that two builds have the same result.
+func (b *built) same(other *built) bool {
+	return other != nil && b.spec == other.spec && b.digest == other.digest && b.inputs == other.inputs
+}
+
+// at returns the build without its objects, known to hold for a target.
+func (b *built) at(t *target) *built {
+	c := *b
+	c.desire, c.generation, c.objects = t.desire(), t.object.Generation, nil
+	return &c
+}
+
+// key names the built objects on disk, empty when they are not to be found there.
+func (b *built) key() string {
+	inputs := b.inputs.Digest()
+	if b.private || inputs == "" {
+		return ""
+	}
+	return digestOf(version.Version, b.spec, inputs)
+}
+
+func digestOf(parts ...any) string {
+	content, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // plain data always encodes
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// build finds out what the target builds to, by the cheapest way that is certain.
+func (j *job) build(ctx context.Context) (*built, error) {
+	if last := j.built; last != nil && j.t.known && last.desire == j.t.desire() && last.generation == j.t.object.Generation {
+		j.result.attempted = true
+		return last, nil
+	}
+	if err := j.fetch(ctx); err != nil {
+		return nil, err
+	}
+	vars := j.c.variables(ctx, j.t.object)
+	spec := digestOf(j.t.spec().Path, buildSpec(j.t.spec()), vars.values, vars.enabled, vars.strict)
+	if last := j.built; last != nil && vars.err == nil && last.spec == spec && last.inputs.Unchanged(j.tree.Dir()) {
+		return last.at(j.t), nil
+	}
+	return j.buildNow(ctx, vars, spec)
+}
+
+func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*built, error) {
+	opts := j.options(vars)
+	ctx, cancel := context.WithTimeout(ctx, j.t.timeout)
+	defer cancel()
+	result, err := build.Build(ctx, opts)
+	if err != nil {
+		return nil, failed(meta.BuildFailedReason, err)
+	}
+	b := &built{
+		desire: j.t.desire(), generation: j.t.object.Generation, spec: spec, inputs: result.Inputs, digest: result.Digest,
+		private: vars.private || holdsSecret(result.Objects), pinned: result.Inputs.Digest() != "",
+	}
+	b.objects = make([]apply.Object, len(result.Objects))
+	for i, o := range result.Objects {
+		b.objects[i] = apply.Object{Unstructured: o, Origin: result.Files[build.KeyOf(o)]}
+	}
+	if key := b.key(); key != "" {
+		if err := j.c.builds.put(key, b.objects); err != nil {
+			j.req.Log.Info("built objects were not kept", "cause", err.Error())
+		}
+	}
+	return b, nil
+}
+
+func (j *job) options(vars *variables) build.Options {
+	opts := build.Options{
+		Root: j.tree.Dir(), Path: j.t.spec().Path, Spec: buildSpec(j.t.spec()),
+		Substitute: vars.step(), Limits: j.c.BuildLimits,
+	}
+	if j.c.Remotes != nil {
+		if j.remotes == nil {
+			j.remotes = j.c.Remotes.Session()
+		}
+		opts.Remote = j.remotes
+	}
+	return opts
+}
+
+// objects returns the built objects: at hand, from disk, or built again.
+func (j *job) objects(ctx context.Context, b *built) ([]apply.Object, error) {
+	if b.objects != nil {
+		objects := b.objects
+		b.objects = nil
+		return objects, nil
+	}
+	if key := b.key(); key != "" {
+		if objects, ok := j.c.builds.get(key); ok {
+			return objects, nil
+		}
+	}
+	if err := j.fetch(ctx); err != nil {
+		return nil, err
+	}
+	again, err := j.buildNow(ctx, j.c.variables(ctx, j.t.object), b.spec)
+	if err != nil {
+		return nil, err
+	}
+	again.files = b.files
+	j.result.built = again
+	objects := again.objects
+	again.objects = nil
+	return objects, nil
+}
+
+func holdsSecret(objects []*unstructured.Unstructured) bool {
+	for _, o := range objects {
+		if o.GetKind() == "Secret" && o.GetAPIVersion() == "v1" {
+			return true
+		}
+	}
+	return false
+}
+
+// buildSpec takes from a spec what is merged into the kustomization.yaml.
+func buildSpec(s *kustomizev1.KustomizationSpec) build.Spec {
+	spec := build.Spec{
+		TargetNamespace: s.TargetNamespace, NamePrefix: s.NamePrefix, NameSuffix: s.NameSuffix,
+		Components: s.Components, IgnoreMissingComponents: s.IgnoreMissingComponents, BuildMetadata: s.BuildMetadata,
+	}
+	for _, p := range s.Patches {
+		spec.Patches = append(spec.Patches, types.Patch{Patch: p.Patch, Target: selector(p.Target)})
+	}
+	for _, i := range s.Images {
+		spec.Images = append(spec.Images, types.Image{Name: i.Name, NewName: i.NewName, NewTag: i.NewTag, Digest: i.Digest})
+	}
+	return spec
+}
+
+func selector(s *meta.Selector) *types.Selector {
+	if s == nil {
+		return nil
+	}
+	return &types.Selector{
+		ResId: resid.ResId{
+			Gvk: resid.Gvk{Group: s.Group, Version: s.Version, Kind: s.Kind}, Name: s.Name, Namespace: s.Namespace,
+		},
+		AnnotationSelector: s.AnnotationSelector, LabelSelector: s.LabelSelector,
+	}
+}

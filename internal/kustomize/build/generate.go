@@ -1,0 +1,207 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/provider"
+	"sigs.k8s.io/kustomize/api/resource"
+	"sigs.k8s.io/kustomize/api/types"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+// placeholderNamespace keeps a generated kustomization.yaml without resources from being refused as empty.
+const placeholderNamespace = "_placeholder"
+
+// source is one entry of a generated kustomization.yaml: a file and its objects, or a directory with a
+// kustomization.yaml of its own.
+type source struct {
+	path    string // relative to the built directory
+	objects []*resource.Resource
+}
+
+// prepare puts the kustomization.yaml that is to be built over the artifact: the path's own with the spec merged
+// into it, or a generated one.
+func (b *builder) prepare() error {
+	name, own, err := b.findKustomization(b.dir)
+	if err != nil {
+		return err
+	}
+	if !own {
+		return b.generate()
+	}
+	file := path.Join(b.dir, name)
+	content, err := b.fsys.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	k := &types.Kustomization{}
+	if err := k.Unmarshal(content); err != nil {
+		return fmt.Errorf("failed to read %s: %w", file, err)
+	}
+	k.FixKustomization()
+	bare := len(k.Resources) == 0
+	if b.opts.Spec.empty() && !bare {
+		return nil
+	}
+	if bare && b.opts.Spec.BuildMetadata == nil {
+		// Without this kustomize refuses a file that only has, say, a namespace. Upstream does the same, so objects
+		// that only come from generators keep the annotation on both sides.
+		k.BuildMetadata = []string{types.OriginAnnotations}
+	}
+	return b.lay(file, k)
+}
+
+// lay merges the spec into a kustomization and puts it into the overlay.
+func (b *builder) lay(file string, k *types.Kustomization) error {
+	exists := func(component string) bool { return b.fsys.IsDir(path.Join(b.dir, component)) }
+	if err := b.opts.Spec.merge(k, exists); err != nil {
+		return err
+	}
+	if err := b.checkInline(file, k); err != nil {
+		return err
+	}
+	content, err := sigsyaml.Marshal(k)
+	if err != nil {
+		return fmt.Errorf("failed to write %s: %w", file, err)
+	}
+	b.fsys.overlay[file] = content
+	return nil
+}
+
+// findKustomization looks for a kustomization file in a directory by its names.
+func (b *builder) findKustomization(dir string) (string, bool, error) {
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		_, file, err := b.fsys.CleanedAbs(path.Join(dir, name))
+		switch {
+		case err == nil && file != "":
+			return name, true, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return "", false, err
+		}
+	}
+	return "", false, nil
+}
+
+// generate writes a kustomization.yaml that names every manifest below the path.
+func (b *builder) generate() error {
+	factory := provider.NewDefaultDepProvider().GetResourceFactory()
+	sources, err := b.scan(factory, b.dir)
+	if err != nil {
+		return err
+	}
+	b.generated = sources
+	return b.lay(path.Join(b.dir, konfig.DefaultKustomizationFileName()), generatedFor(sources))
+}
+
+func generatedFor(sources []source) *types.Kustomization {
+	k := &types.Kustomization{
+		TypeMeta: types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind},
+	}
+	for _, s := range sources {
+		k.Resources = append(k.Resources, s.path)
+	}
+	if len(sources) == 0 {
+		k.Namespace = placeholderNamespace
+	}
+	return k
+}
+
+// scan collects the manifests below a directory, depth first, in lexical order. Linked directories are not entered.
+func (b *builder) scan(factory *resource.Factory, dir string) ([]source, error) {
+	entries, err := b.fsys.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	var sources []source
+	for _, entry := range entries {
+		found, err := b.scanEntry(factory, path.Join(dir, entry.Name()), entry)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, found...)
+	}
+	return sources, nil
+}
+
+func (b *builder) scanEntry(factory *resource.Factory, at string, entry fs.DirEntry) ([]source, error) {
+	if b.opts.Ignored != nil && b.opts.Ignored(at, entry.IsDir()) {
+		return nil, nil
+	}
+	if entry.IsDir() {
+		_, own, err := b.findKustomization(at)
+		if err != nil {
+			return nil, err
+		}
+		if own {
+			return []source{{path: b.relative(at)}}, nil
+		}
+		return b.scan(factory, at)
+	}
+	if extension := path.Ext(at); extension != ".yaml" && extension != ".yml" {
+		return nil, nil
+	}
+	if b.fsys.IsDir(at) { // a link to a directory that is named like a file
+		return nil, nil
+	}
+	return b.scanFile(factory, at)
+}
+
+func (b *builder) scanFile(factory *resource.Factory, at string) ([]source, error) {
+	content, err := b.fsys.ReadFile(at)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := guarded(func() ([]*resource.Resource, error) { return factory.SliceFromBytes(content) })
+	if err != nil {
+		return nil, fmt.Errorf("failed to decode Kubernetes YAML from %s: %w%s", at, err, absoluteLine(content, err))
+	}
+	for _, o := range objects {
+		if o.GetKind() == "" || o.GetApiVersion() == "" || o.GetName() == "" {
+			return nil, fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: %s", at)
+		}
+		b.files[keyOf(o)] = b.relativeToMount(at)
+	}
+	return []source{{path: b.relative(at), objects: objects}}, nil
+}
+
+// absoluteLine says where a YAML error is in its file: the parser counts from the start of the document.
+func absoluteLine(content []byte, parseErr error) string {
+	decoder := yaml.NewDecoder(strings.NewReader(string(content)))
+	for {
+		var doc yaml.Node
+		err := decoder.Decode(&doc)
+		if err == nil {
+			continue
+		}
+		where, ok := lineOf(err)
+		if !ok || strings.Contains(parseErr.Error(), where) {
+			return ""
+		}
+		return " (" + where + " of the file)"
+	}
+}
+
+// lineOf finds "line N" in an error of the YAML parser.
+func lineOf(err error) (string, bool) {
+	fields := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == ' ' || r == ':' })
+	i := slices.Index(fields, "line")
+	if i < 0 || i+1 >= len(fields) {
+		return "", false
+	}
+	return "line " + fields[i+1], true
+}
+
+func (b *builder) relative(at string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(at, b.dir), "/")
+}
+
+func (b *builder) relativeToMount(at string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(at, b.opts.Mount), "/")
+}

@@ -1,0 +1,67 @@
+package kustomize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
+)
+
+// defaultKubeConfigKeys are looked for in a Secret when the reference names no key.
+var defaultKubeConfigKeys = []string{"value", "value.yaml"}
+
+// clientFor returns the client as which a Kustomization applies, prunes and checks: on its cluster, as its
+// ServiceAccount.
+func (c *controller) clientFor(ctx context.Context, k *kustomizev1.Kustomization) (*apply.Client, error) {
+	config, err := c.clusterOf(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	if account := c.m.ServiceAccount(k.Spec.ServiceAccountName); account != "" {
+		config.Impersonate = rest.ImpersonationConfig{UserName: fmt.Sprintf("system:serviceaccount:%s:%s", k.Namespace, account)}
+	}
+	return c.Clients.Get(config, "")
+}
+
+func (c *controller) clusterOf(ctx context.Context, k *kustomizev1.Kustomization) (*rest.Config, error) {
+	ref := k.Spec.KubeConfig
+	switch {
+	case ref == nil:
+		return c.m.RESTConfig(), nil
+	case ref.SecretRef != nil:
+		name := types.NamespacedName{Namespace: k.Namespace, Name: ref.SecretRef.Name}
+		secret, err := c.m.GetSecret(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("unable to read KubeConfig secret '%s' error: %w", name, err)
+		}
+		content, key := kubeConfigIn(secret.Data, ref.SecretRef.Key)
+		if content == nil {
+			return nil, fmt.Errorf("KubeConfig secret '%s' does not contain a '%s' key with a kubeconfig", name, key)
+		}
+		config, err := kubeconfig.Parse(content, c.KubeConfig)
+		if err != nil {
+			return nil, fmt.Errorf("KubeConfig secret '%s', key '%s': %w", name, key, err)
+		}
+		return config, nil
+	}
+	return nil, errors.New("spec.kubeConfig.configMapRef: this version has no workload identity for remote clusters; use spec.kubeConfig.secretRef")
+}
+
+// kubeConfigIn finds the kubeconfig of a Secret, and the key under which it is or should be.
+func kubeConfigIn(data map[string][]byte, key string) ([]byte, string) {
+	if key != "" {
+		return data[key], key
+	}
+	for _, key := range defaultKubeConfigKeys {
+		if content := data[key]; content != nil {
+			return content, key
+		}
+	}
+	return nil, defaultKubeConfigKeys[0]
+}

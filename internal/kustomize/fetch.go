@@ -1,0 +1,33 @@
+package kustomize
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+)
+
+// fetch makes sure that the unpacked artifact is at hand.
+func (j *job) fetch(ctx context.Context) error {
+	if j.tree != nil {
+		return nil
+	}
+	j.progress("Fetching manifests for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)
+	tree, err := j.c.Artifacts(ctx, j.t.ref)
+	if err != nil {
+		return failed(meta.ArtifactFailedReason, err)
+	}
+	j.tree = tree
+	if err := build.CheckPath(tree.Dir(), j.t.spec().Path); err != nil {
+		return failed(meta.ArtifactFailedReason, err)
+	}
+	j.result.attempted = true
+	j.progress("Building manifests for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)
+	return nil
+}
+
+// notServed is the message while the source is behind.
+func (c *controller) notServed() string {
+	return fmt.Sprintf("Source is not ready, artifact not found, retrying in %s", c.m.Settings().RequeueDependency)
+}

@@ -1,0 +1,193 @@
+package kustomize
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/apply/health"
+	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/cel"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+)
+
+// target is what one pass is after: a snapshot that nothing changes any more.
+type target struct {
+	// object is a private copy, its legacy fields normalised; its spec and metadata are read.
+	object  *kustomizev1.Kustomization
+	ref     artifact.Ref
+	configs string // versions of what configReferences names; known is false when one of them is not known
+	known   bool
+	exprs   *health.Exprs
+	ready   map[int]*cel.ReadyExpr // by index of spec.dependsOn
+	timeout time.Duration
+}
+
+func (t *target) spec() *kustomizev1.KustomizationSpec { return &t.object.Spec }
+
+func (t *target) revision() string { return t.ref.Revision }
+
+// desire names what the target would apply, but for the generation.
+func (t *target) desire() string {
+	return strings.Join([]string{t.ref.Revision, t.ref.Digest.String(), t.configs}, "|")
+}
+
+// full is the desire with the generation and the identity of the object.
+func (t *target) full() string {
+	return string(t.object.UID) + "|" + strconv.FormatInt(t.object.Generation, 10) + "|" + t.desire()
+}
+
+func (t *target) applyKey() string  { return "apply|" + t.desire() }
+func (t *target) healthKey() string { return "health|" + t.desire() }
+
+// handOverKey and pruneKey are those of the jobs for what other Kustomizations may want.
+func (t *target) handOverKey() string { return "hand-over|" + t.desire() }
+func (t *target) pruneKey() string    { return "prune|" + t.desire() }
+
+// keys are those of all jobs for the target.
+func (t *target) keys() []string {
+	return []string{t.applyKey(), t.handOverKey(), t.pruneKey(), t.healthKey()}
+}
+
+// gather takes the snapshot, or says why there is nothing to work on.
+func (c *controller) gather(ctx context.Context, req *request) (*target, *kernel.Outcome) {
+	t := &target{object: req.Object.DeepCopy()}
+	t.object.Normalize()
+	t.timeout = t.object.GetTimeout()
+	for _, check := range []func(context.Context, *target) *kernel.Outcome{
+		c.compileExpressions, c.checkDecryption, c.findSource,
+	} {
+		if stop := check(ctx, t); stop != nil {
+			return nil, stop
+		}
+	}
+	c.readVersions(t)
+	return t, nil
+}
+
+func stop(o kernel.Outcome) *kernel.Outcome { return &o }
+
+// compileExpressions compiles all CEL expressions of the spec. One that is wrong is wrong until the spec changes.
+func (c *controller) compileExpressions(_ context.Context, t *target) *kernel.Outcome {
+	exprs := make([]health.Expr, len(t.spec().HealthCheckExprs))
+	for i, e := range t.spec().HealthCheckExprs {
+		exprs[i] = health.Expr{APIVersion: e.APIVersion, Kind: e.Kind, Current: e.Current, InProgress: e.InProgress, Failed: e.Failed}
+	}
+	var err error
+	if t.exprs, err = health.CompileExprs(exprs); err != nil {
+		return terminal(err)
+	}
+	t.ready = map[int]*cel.ReadyExpr{}
+	for i, d := range t.spec().DependsOn {
+		if d.ReadyExpr == "" {
+			continue
+		}
+		expr, err := cel.CompileReady(d.ReadyExpr)
+		if err != nil {
+			return terminal(fmt.Errorf("failed to evaluate dependency %s: %w", d.Name, err))
+		}
+		t.ready[i] = expr
+	}
+	return nil
+}
+
+func terminal(err error) *kernel.Outcome {
+	//lint:ignore ST1005 the text of the tables
+	err = fmt.Errorf("Reconciliation failed terminally due to configuration error: %w", err)
+	return stop(kernel.Stalled(meta.InvalidCELExpressionReason, err))
+}
+
+// checkDecryption refuses to apply what it could not decrypt.
+func (c *controller) checkDecryption(_ context.Context, t *target) *kernel.Outcome {
+	d := t.spec().Decryption
+	if d == nil {
+		return nil
+	}
+	if d.ServiceAccountName != "" && !c.m.Gate(kernel.GateObjectLevelWorkloadIdentity) {
+		return stop(kernel.Stalled(meta.FeatureGateDisabledReason, errors.New("to use spec.decryption.serviceAccountName for decryption authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller")).KeepObservedGeneration())
+	}
+	return stop(kernel.Stalled(meta.BuildFailedReason, fmt.Errorf("spec.decryption: this version cannot decrypt with provider '%s', so nothing was applied; remove spec.decryption if nothing is encrypted", d.Provider)))
+}
+
+// findSource looks up the source and its artifact.
+func (c *controller) findSource(ctx context.Context, t *target) *kernel.Outcome {
+	ref := sourceReference(t.object)
+	ref.Namespace = cmp.Or(ref.Namespace, t.object.Namespace)
+	source, stopped := c.sourceObject(t, ref)
+	if stopped != nil {
+		return stopped
+	}
+	var reader client.Reader = c.m.Client()
+	if c.m.Gate(kernel.GateDirectSourceFetch) {
+		reader = c.m.Live()
+	}
+	err := reader.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, source)
+	if apierrors.IsNotFound(err) {
+		name := ref.Kind + "/" + ref.Name
+		if t.spec().SourceRef.Namespace != "" {
+			name = ref.String()
+		}
+		return stop(kernel.Waiting(meta.ArtifactFailedReason, err.Error(), t.object.GetRetryInterval()).WithLog(fmt.Sprintf("Source '%s' not found", name)))
+	}
+	if err != nil {
+		return stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("read source %s: %w", ref, err)).Backoff())
+	}
+	a := source.GetArtifact()
+	if a == nil {
+		after := c.m.Settings().RequeueDependency
+		return stop(kernel.Waiting(meta.ArtifactFailedReason, fmt.Sprintf("Source artifact not found, retrying in %s", after), after))
+	}
+	t.ref = refOf(a)
+	return nil
+}
+
+func (c *controller) sourceObject(t *target, ref kernel.Reference) (meta.Source, *kernel.Outcome) {
+	switch ref.Kind {
+	case sourcev1.GitRepositoryKind:
+		return &sourcev1.GitRepository{}, nil
+	case sourcev1.OCIRepositoryKind:
+		return &sourcev1.OCIRepository{}, nil
+	case sourcev1.BucketKind:
+		return &sourcev1.Bucket{}, nil
+	case sourcev1.ExternalArtifactKind:
+		if !c.m.Gate(kernel.GateExternalArtifact) {
+			return nil, stop(kernel.Stalled(meta.AccessDeniedReason, fmt.Errorf("can't access '%s', ExternalArtifact feature gate is disabled", ref)).KeepObservedGeneration())
+		}
+		return &sourcev1.ExternalArtifact{}, nil
+	}
+	return nil, stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("source `%s` kind '%s' not supported", t.spec().SourceRef.Name, ref.Kind)).Backoff())
+}
+
+func refOf(a *meta.Artifact) artifact.Ref {
+	ref := artifact.Ref{
+		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest), Metadata: a.Metadata,
+		LastUpdateTime: a.LastUpdateTime.Time.Time,
+	}
+	if a.Size != nil {
+		ref.Size = *a.Size
+	}
+	return ref
+}
+
+// readVersions asks the kernel for the versions of ConfigMaps and Secrets, which costs no request.
+func (c *controller) readVersions(t *target) {
+	t.known = true
+	var all []string
+	for _, ref := range configReferences(t.object) {
+		version, known := c.m.Version(t.object.Namespace, ref)
+		t.known = t.known && known
+		all = append(all, version)
+	}
+	t.configs = strings.Join(all, ",")
+}

@@ -1,0 +1,307 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"io"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Dispatcher has a line of events for each provider.
+type Dispatcher struct {
+	options Options
+	// hard ends attempts; draining ends waits between them.
+	hard     context.Context
+	cancel   context.CancelFunc
+	draining chan struct{}
+	working  sync.WaitGroup
+
+	mu      sync.Mutex
+	lines   map[types.NamespacedName]*line
+	stopped bool
+	rest    []Item
+}
+
+// line is what one provider has to get.
+type line struct {
+	lanes []lane
+	// failing lets events have one attempt each; notBefore is when the provider wants to be
+	// asked again.
+	failing   bool
+	notBefore time.Time
+}
+
+type lane struct {
+	items   []Item
+	running bool
+}
+
+// New returns a dispatcher that works until Stop. What the last one left in the spool comes first.
+func New(options Options) (*Dispatcher, error) {
+	hard, cancel := context.WithCancel(context.Background())
+	d := &Dispatcher{
+		options: options.withDefaults(), hard: hard, cancel: cancel,
+		draining: make(chan struct{}), lines: map[types.NamespacedName]*line{},
+	}
+	items, err := readSpool(d.options.Spool)
+	for _, item := range items {
+		d.Enqueue(item)
+	}
+	return d, err
+}
+
+// Enqueue puts an item into its provider's line. It never waits.
+func (d *Dispatcher) Enqueue(item Item) {
+	if dropped := d.enqueue(item); dropped != nil {
+		observe(*dropped, resultDropped)
+		depth(*dropped, -1)
+		d.options.Failed(*dropped, ErrOverflow)
+	}
+}
+
+func (d *Dispatcher) enqueue(item Item) (dropped *Item) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		d.rest = append(d.rest, item)
+		return nil
+	}
+	l := d.lines[item.Provider]
+	if l == nil {
+		l = &line{lanes: make([]lane, d.options.Lanes)}
+		d.lines[item.Provider] = l
+	}
+	ln := &l.lanes[d.laneOf(item)]
+	if len(ln.items) >= d.options.Capacity {
+		oldest := ln.items[0]
+		dropped = &oldest
+		ln.items = ln.items[1:]
+	}
+	ln.items = append(ln.items, item)
+	depth(item, 1)
+	if !ln.running {
+		ln.running = true
+		d.working.Add(1)
+		go d.serve(item.Provider, l, ln)
+	}
+	return dropped
+}
+
+// laneOf keeps what has an order, or belongs together, in one lane.
+func (d *Dispatcher) laneOf(item Item) int {
+	name := item.Event.Object()
+	if key, window := d.options.Group(item); window > 0 {
+		name = key
+	}
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, name)
+	return int(h.Sum32() % uint32(d.options.Lanes))
+}
+
+// serve works until its lane is empty.
+func (d *Dispatcher) serve(provider types.NamespacedName, l *line, ln *lane) {
+	defer d.working.Done()
+	for {
+		items := d.next(provider, l, ln)
+		if len(items) == 0 {
+			return
+		}
+		if key, window := d.options.Group(items[0]); window > 0 {
+			d.wait(time.Until(items[0].Received.Add(window)))
+			items = append(items, d.join(ln, key)...)
+		}
+		if !d.process(l, items) {
+			d.mu.Lock()
+			d.rest = append(d.rest, items...)
+			d.mu.Unlock()
+		}
+		for _, item := range items {
+			depth(item, -1)
+		}
+	}
+}
+
+// next takes the first item of a lane. Without one the lane's goroutine ends, and the line goes with
+// its last lane unless it has something to remember.
+func (d *Dispatcher) next(provider types.NamespacedName, l *line, ln *lane) []Item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(ln.items) > 0 && !d.stopped {
+		item := ln.items[0]
+		ln.items[0] = Item{}
+		ln.items = ln.items[1:]
+		return []Item{item}
+	}
+	ln.running = false
+	if !d.stopped && !l.failing && !l.busy() && time.Now().After(l.notBefore) && d.lines[provider] == l {
+		delete(d.lines, provider)
+	}
+	return nil
+}
+
+// join takes all items of a group out of a lane.
+func (d *Dispatcher) join(ln *lane, key string) (out []Item) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rest := ln.items[:0]
+	for _, item := range ln.items {
+		if k, window := d.options.Group(item); window > 0 && k == key {
+			out = append(out, item)
+		} else {
+			rest = append(rest, item)
+		}
+	}
+	clear(ln.items[len(rest):])
+	ln.items = rest
+	return out
+}
+
+func (l *line) busy() bool {
+	for i := range l.lanes {
+		if l.lanes[i].running || len(l.lanes[i].items) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// process delivers items or gives them up. It returns false when the dispatcher stops first.
+func (d *Dispatcher) process(l *line, items []Item) bool {
+	pause := d.options.MinWait
+	for attempt := 1; ; attempt++ {
+		if !d.wait(d.untilAllowed(l)) {
+			return false
+		}
+		if time.Since(items[0].Received) > d.options.MaxAge {
+			d.giveUp(l, items, ErrExpired, resultExpired)
+			return true
+		}
+		began := time.Now()
+		err := d.options.Deliver(d.hard, items)
+		took(items[0], began)
+		if err == nil {
+			d.delivered(l, items)
+			return true
+		}
+		if d.hard.Err() != nil {
+			return false
+		}
+		after, again := retry(err)
+		d.pause(l, after)
+		if !again {
+			d.tell(items, err, resultRefused)
+			return true
+		}
+		if attempt >= d.options.Attempts || d.isFailing(l) {
+			d.giveUp(l, items, err, resultFailed)
+			return true
+		}
+		if !d.wait(pause) {
+			return false
+		}
+		pause = min(2*pause, d.options.MaxWait)
+	}
+}
+
+func (d *Dispatcher) delivered(l *line, items []Item) {
+	d.mu.Lock()
+	l.failing, l.notBefore = false, time.Time{}
+	d.mu.Unlock()
+	for _, item := range items {
+		observe(item, resultDelivered)
+	}
+}
+
+func retry(err error) (after time.Duration, again bool) {
+	var r Retryable
+	if errors.As(err, &r) {
+		return r.Retry()
+	}
+	return 0, false
+}
+
+func (d *Dispatcher) giveUp(l *line, items []Item, err error, result string) {
+	d.mu.Lock()
+	l.failing = true
+	d.mu.Unlock()
+	d.tell(items, err, result)
+}
+
+func (d *Dispatcher) tell(items []Item, err error, result string) {
+	for _, item := range items {
+		observe(item, result)
+		d.options.Failed(item, err)
+	}
+}
+
+func (d *Dispatcher) isFailing(l *line) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return l.failing
+}
+
+// pause holds all lanes of a line, as the provider asked.
+func (d *Dispatcher) pause(l *line, after time.Duration) {
+	if after <= 0 {
+		return
+	}
+	until := time.Now().Add(min(after, d.options.MaxPause))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if until.After(l.notBefore) {
+		l.notBefore = until
+	}
+}
+
+func (d *Dispatcher) untilAllowed(l *line) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Until(l.notBefore)
+}
+
+// wait reports whether there is still time to work after a pause. While the dispatcher stops, there
+// is none for pauses.
+func (d *Dispatcher) wait(pause time.Duration) bool {
+	if pause <= 0 {
+		return d.hard.Err() == nil
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-d.draining:
+		return false
+	}
+}
+
+// Stop lets the lanes finish for at most grace and spools the rest. Items that come later join them
+// if they come before it returns.
+func (d *Dispatcher) Stop(grace time.Duration) error {
+	close(d.draining)
+	done := make(chan struct{})
+	go func() { d.working.Wait(); close(done) }()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+	d.mu.Lock()
+	d.stopped = true
+	for _, l := range d.lines {
+		for i := range l.lanes {
+			d.rest = append(d.rest, l.lanes[i].items...)
+		}
+	}
+	d.mu.Unlock()
+	d.cancel()
+	d.working.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return writeSpool(d.options.Spool, d.rest)
+}

@@ -1,0 +1,95 @@
+// Package notify is notification-controller: events out, webhooks in.
+//
+// # Events
+//
+// Controllers post events to the intake (package intake). The router asks every Alert (package
+// alert) whether it wants an event, and puts it into the line of the Alert's Provider (package
+// dispatch). The line's worker finds the Provider's sender (package providers), made anew when the
+// Provider or one of its Secrets has changed, and sends. What goes wrong becomes a Kubernetes event
+// on the Alert.
+//
+// Alerts and Providers have no status and are not reconciled: they count from the moment that the
+// cache knows them. Only finalizers that older versions left on them are removed.
+//
+// # Webhooks
+//
+// A Receiver is reconciled: its status holds the path under which it listens. The webhook server
+// looks up the path, authenticates the call by the rules of the Receiver's type (package receivers),
+// and asks the Receiver's resources for a reconciliation by annotation.
+package notify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
+	"github.com/gitops-toolkit/flux/internal/notify/inbound"
+	"github.com/gitops-toolkit/flux/internal/notify/intake"
+	"github.com/gitops-toolkit/flux/internal/notify/providers"
+)
+
+// Options of the controller.
+type Options struct {
+	// Events and Hooks serve a handler at a pattern of http.ServeMux at the controller's two
+	// addresses, while the process leads.
+	Events, Hooks func(pattern string, handler http.Handler)
+	// RateLimitInterval is how long an event that came before is dropped.
+	RateLimitInterval time.Duration
+	// PathMetrics labels HTTP metrics with the path of each request.
+	PathMetrics bool
+	// PublicOnly forbids addresses of Providers and token issuers that are not of the internet.
+	PublicOnly bool
+	// Dir is where events that a stop leaves are spooled.
+	Dir string
+}
+
+// drainTime is how long queues are emptied at a stop; the pod has ten seconds in all.
+const drainTime = 4 * time.Second
+
+// Register adds the controller's kinds and servers to a manager.
+func Register(m *kernel.Manager, o Options) error {
+	if o.Events == nil || o.Hooks == nil {
+		return errors.New("notify: an option is missing")
+	}
+	policy := providers.Policy{PublicOnly: o.PublicOnly}
+	secrets := newSecrets(m)
+	out := &outbox{m: m, senders: newSenders(m, secrets, policy), log: ctrllog.Log.WithName("event-server")}
+	router := newRouter(m, out)
+	if err := serveEvents(router, o); err != nil {
+		return err
+	}
+	m.Add(func(ctx context.Context) error { return out.run(ctx, filepath.Join(o.Dir, "events")) })
+	if err := followStatic(m); err != nil {
+		return err
+	}
+	return registerReceivers(m, secrets, policy, o)
+}
+
+// serveEvents puts the intake at the events address.
+func serveEvents(r *router, o Options) error {
+	counts := inbound.NewMetrics("gotk_event", o.PathMetrics)
+	if err := counts.Register(metrics.Registry); err != nil {
+		return err
+	}
+	o.Events("/", counts.Wrap("/", intake.NewHandler(r.route, intake.NewLimiter(o.RateLimitInterval), r.log)))
+	return nil
+}
+
+// windowOf is how long events of one group are gathered for a provider's type.
+func windowOf(item dispatch.Item) (key string, window time.Duration) {
+	t, err := providers.Find(item.Type)
+	if err != nil || t.Window == 0 {
+		return "", 0
+	}
+	e := item.Event
+	revision := cmp.Or(e.Metadata["revision"], e.Metadata["originRevision"])
+	return item.Alert.String() + "/" + e.Severity + "/" + revision, t.Window
+}

@@ -1,0 +1,184 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Error is an attempt that failed. Its text is free of credentials.
+type Error struct {
+	text string
+	// Code of the answer, 0 when there was none.
+	Code  int
+	after time.Duration
+	again bool
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.text }
+
+// Retry tells whether another attempt may help and when the service wants it.
+func (e *Error) Retry() (after time.Duration, ok bool) { return e.after, e.again }
+
+// refused is an error that another attempt does not heal.
+func refused(format string, args ...any) *Error { return &Error{text: fmt.Sprintf(format, args...)} }
+
+// passing is an error that another attempt may heal.
+func passing(format string, args ...any) *Error {
+	return &Error{text: fmt.Sprintf(format, args...), again: true}
+}
+
+// maxShown is how much of an answer an error repeats, in bytes.
+const maxShown = 512
+
+// answered judges an answer that is no success.
+func answered(code int, header http.Header, body []byte) *Error {
+	e := &Error{Code: code, text: fmt.Sprintf("request failed with status code %d: %s", code, shorten(body))}
+	switch {
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
+		e.again, e.after = true, retryAfter(header.Get("Retry-After"), time.Now())
+	case code >= 500 && code != http.StatusNotImplemented, code == http.StatusRequestTimeout:
+		e.again = true
+	}
+	return e
+}
+
+func shorten(body []byte) string {
+	s := strings.TrimSpace(string(body))
+	if len(s) > maxShown {
+		s = s[:maxShown] + "…"
+	}
+	if !utf8.ValidString(s) {
+		return strings.ToValidUTF8(s, "?")
+	}
+	return s
+}
+
+// retryAfter reads seconds or a date.
+func retryAfter(v string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(v); err == nil {
+		return time.Duration(max(seconds, 0)) * time.Second
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
+
+// unreachable judges an attempt without an answer. The URL, which may be a secret, is left out.
+func unreachable(err error) *Error {
+	var refusal *policyError
+	if errors.As(err, &refusal) {
+		return refused("%s", refusal.Error())
+	}
+	var redirect *redirectError
+	if errors.As(err, &redirect) {
+		return refused("%s", redirect.Error())
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return passing("no answer in time: %v", context.DeadlineExceeded)
+	}
+	return passing("failed to send: %v", err)
+}
+
+// mask hides credentials in an error that is about to leave the package.
+func (c *Config) mask(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for _, secret := range c.credentials() {
+		text = strings.ReplaceAll(text, secret, "*****")
+	}
+	e := &Error{}
+	if !errors.As(err, &e) {
+		return &Error{text: text, again: errors.Is(err, context.DeadlineExceeded)}
+	}
+	out := *e
+	out.text = text
+	return &out
+}
+
+// shortest credential that is masked; hiding shorter ones would garble every text.
+const shortestMasked = 4
+
+// credentials lists what must not be shown, the longest first.
+func (c *Config) credentials() []string {
+	var out []string
+	add := func(s string) {
+		if len(s) >= shortestMasked {
+			out = append(out, s, url.QueryEscape(s), url.PathEscape(s))
+		}
+	}
+	add(c.Token)
+	add(c.Password)
+	if _, password, ok := strings.Cut(c.Token, ":"); ok {
+		add(password) // Bitbucket's tokens are a login
+	}
+	for _, v := range c.Headers {
+		add(v)
+	}
+	for key, v := range c.Secret {
+		if key != keyUsername && key != "ca.crt" && key != "caFile" {
+			add(text(v))
+		}
+	}
+	for _, address := range []string{c.Address, c.Provider.Spec.Proxy} {
+		for _, part := range secretsOfURL(address) {
+			add(part)
+		}
+	}
+	if c.Proxy != nil && c.Proxy.User != nil {
+		password, _ := c.Proxy.User.Password()
+		add(password)
+	}
+	sort.Slice(out, func(i, j int) bool { return len(out[i]) > len(out[j]) })
+	return out
+}
+
+// shortestPathSecret is the length from which a part of a webhook's path counts as a credential.
+const shortestPathSecret = 16
+
+// secretsOfURL lists what of an address may be a credential: the login, and what is long in path and
+// query, as webhooks have it.
+func secretsOfURL(address string) []string {
+	var out []string
+	for part := range strings.SplitSeq(address, ";") {
+		if name, value, ok := strings.Cut(part, "="); ok && name == "SharedAccessKey" {
+			out = append(out, value) // Azure's connection strings
+		}
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return out
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		out = append(out, password)
+		if len(u.User.Username()) >= shortestPathSecret {
+			out = append(out, u.User.Username()) // the key of a Sentry DSN
+		}
+	}
+	parts := strings.Split(u.Path, "/")
+	for _, values := range u.Query() {
+		parts = append(parts, values...)
+	}
+	for _, part := range parts {
+		if len(part) >= shortestPathSecret {
+			out = append(out, part)
+		}
+	}
+	return out
+}

@@ -1,0 +1,223 @@
+package providers
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitops-toolkit/flux/internal/notify/event"
+)
+
+// Mails remembers what mails have said, so that a failure which lasts is told once for each revision,
+// and its end is told too. It lives as long as the process; after a restart a failure that goes on is
+// told once more.
+type Mails struct {
+	mu     sync.Mutex
+	broken map[string]brokenObject
+	// threads are those whose first mail was sent.
+	threads map[string]time.Time
+}
+
+// brokenObject is one whose failure was mailed.
+type brokenObject struct {
+	revision, reason string
+	// thread is the mail that told first.
+	thread string
+	at     time.Time
+}
+
+// maxBroken bounds the memory of Mails.
+const maxBroken = 10_000
+
+// NewMails returns an empty memory.
+func NewMails() *Mails {
+	return &Mails{broken: map[string]brokenObject{}, threads: map[string]time.Time{}}
+}
+
+// letter is what a mail says.
+type letter struct {
+	Subject, Intro string
+	Failure        bool
+	Alert          string
+	Revision, Link string
+	Summary        string
+	Entries        []entry
+
+	id, thread string
+	first      *Notification
+	broke      map[string]brokenObject
+	healed     []string
+}
+
+// entry is what a mail says about one object.
+type entry struct {
+	Object, Reason, Message string
+	At                      time.Time
+	Failure, Recovered      bool
+	Fields                  []event.Field
+}
+
+// compose writes a letter about the events that are news; nil: none is.
+func (m *Mails) compose(provider types.UID, all []*Notification) *letter {
+	if m == nil {
+		m = NewMails()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := &letter{broke: map[string]brokenObject{}}
+	for _, n := range all {
+		e := n.Event
+		key := string(provider) + "/" + string(n.Alert.UID) + "/" + e.Object()
+		was, broken := m.broken[key]
+		if again, ok := l.broke[key]; ok {
+			was, broken = again, true
+		}
+		entry := entry{
+			Object: e.Object(), Reason: e.Reason, Message: e.Message, At: e.Timestamp.Time, Failure: e.IsError(),
+			Fields: slices.DeleteFunc(e.Fields(), func(f event.Field) bool { return f.Key == event.KeySummary || f.Key == event.KeyCommitStatus }),
+		}
+		revision := revisionOf(e)
+		switch {
+		case e.IsError():
+			if broken && was.revision == revision && was.reason == e.Reason {
+				continue
+			}
+			l.broke[key] = brokenObject{revision: revision, reason: e.Reason, thread: was.thread, at: e.Timestamp.Time}
+		case broken && succeeded(e.Reason):
+			entry.Recovered = true
+			l.healed = append(l.healed, key)
+			l.thread = cmp.Or(l.thread, was.thread)
+		case !news(e):
+			continue
+		}
+		l.add(n, entry, revision)
+	}
+	if l.first == nil {
+		return nil
+	}
+	l.finish(provider, m.threads)
+	return l
+}
+
+// succeeded tells whether a reason says that all is well.
+func succeeded(reason string) bool {
+	return strings.HasSuffix(reason, "Succeeded") || reason == "NewArtifact" || reason == "ArtifactUpToDate"
+}
+
+// news tells whether an informative event is worth a mail by itself.
+func news(e *event.Event) bool {
+	waits := e.Reason == event.ReasonProgressing || strings.HasSuffix(e.Reason, "NotReady")
+	return !waits && e.Metadata[event.KeyCommitStatus] == ""
+}
+
+func (l *letter) add(n *Notification, e entry, revision string) {
+	if l.first == nil {
+		l.first, l.Revision = n, revision
+		l.Alert = n.Alert.Namespace + "/" + n.Alert.Name
+		l.Summary = n.Event.Metadata[event.KeySummary]
+	}
+	l.Failure = l.Failure || e.Failure
+	l.Entries = append(l.Entries, e)
+}
+
+// finish gives the letter its subject and its place in a thread: what one revision breaks for one
+// Alert is one thread, and recoveries join it.
+func (l *letter) finish(provider types.UID, begun map[string]time.Time) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%s", provider, l.Alert, l.Revision))
+	thread := hex.EncodeToString(sum[:12])
+	if l.Failure {
+		l.thread = thread
+		for key, b := range l.broke {
+			b.thread = cmp.Or(b.thread, thread)
+			l.broke[key] = b
+		}
+	}
+	l.id = thread
+	if _, again := begun[thread]; again || !l.Failure {
+		l.id = randomHex(12)
+	}
+	l.Subject, l.Intro = l.words()
+}
+
+func (l *letter) words() (subject, intro string) {
+	names := map[string]bool{}
+	recovered := len(l.healed) > 0
+	for _, e := range l.Entries {
+		if !recovered || e.Recovered {
+			names[e.Object] = true
+		}
+	}
+	what := slices.Sorted(maps.Keys(names))[0]
+	if len(names) > 1 {
+		what = fmt.Sprintf("%d objects", len(names))
+	}
+	at := ""
+	if l.Revision != "unknown" {
+		at = " at " + shortRevision(l.Revision)
+	}
+	verb := func(one, many string) string {
+		if len(names) > 1 {
+			return many
+		}
+		return one
+	}
+	switch {
+	case l.Failure:
+		return fmt.Sprintf("[Flux] %s %s%s", what, verb("fails", "fail"), at), "This does not work:"
+	case recovered:
+		return fmt.Sprintf("[Flux] %s %s again%s", what, verb("works", "work"), at), "This works again:"
+	default:
+		return fmt.Sprintf("[Flux] %s changed%s", what, at), "This has changed:"
+	}
+}
+
+// shortRevision cuts a hash to what people compare.
+func shortRevision(revision string) string {
+	name, hash, ok := strings.Cut(revision, ":")
+	if !ok || len(hash) <= 12 {
+		return revision
+	}
+	return name + ":" + hash[:12]
+}
+
+// sent remembers what a letter has told.
+func (m *Mails) sent(l *letter) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range l.healed {
+		delete(m.broken, key)
+	}
+	if l.Failure {
+		if len(m.threads) >= maxBroken {
+			clear(m.threads)
+		}
+		m.threads[l.thread] = time.Now()
+	}
+	for key, b := range l.broke {
+		if len(m.broken) >= maxBroken {
+			m.forgetOldest()
+		}
+		m.broken[key] = b
+	}
+}
+
+func (m *Mails) forgetOldest() {
+	oldest, at := "", time.Time{}
+	for key, b := range m.broken {
+		if oldest == "" || b.at.Before(at) {
+			oldest, at = key, b.at
+		}
+	}
+	delete(m.broken, oldest)
+}

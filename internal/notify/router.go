@@ -1,0 +1,160 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/notify/alert"
+	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
+	"github.com/gitops-toolkit/flux/internal/notify/event"
+	"github.com/gitops-toolkit/flux/internal/notify/providers"
+)
+
+// labelsTimeout bounds the look at an object's labels.
+const labelsTimeout = 5 * time.Second
+
+// router finds the Alerts that want an event.
+type router struct {
+	m       *kernel.Manager
+	outbox  *outbox
+	log     logr.Logger
+	mu      sync.Mutex
+	filters map[types.UID]compiled
+}
+
+type compiled struct {
+	generation int64
+	filter     *alert.Filter
+}
+
+func newRouter(m *kernel.Manager, o *outbox) *router {
+	return &router{m: m, outbox: o, log: o.log, filters: map[types.UID]compiled{}}
+}
+
+// route hands an event to the outbox, once for each Alert that wants it.
+func (r *router) route(ctx context.Context, e *event.Event) {
+	log := r.log.WithValues("eventInvolvedObject", e.InvolvedObject)
+	alerts := &notificationv1.AlertList{}
+	if err := r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy); err != nil {
+		log.Error(err, "failed to get alerts for the event")
+		return
+	}
+	look := r.labelsOnce()
+	wanted, logged := 0, false
+	for i := range alerts.Items {
+		a := &alerts.Items[i]
+		matched, notes := r.filter(a).Match(ctx, e, look)
+		r.tell(a, notes)
+		if !matched {
+			continue
+		}
+		wanted++
+		refusal, err := r.dispatch(ctx, a, e)
+		if err != nil {
+			log.Error(err, "failed to dispatch notification", "alert", alertKeys(a))
+			r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", e.Object(), err))
+		}
+		if refusal == alert.NoCommit && !logged {
+			logged = true
+			log.Info(string(refusal))
+		}
+	}
+	r.prune(len(alerts.Items))
+	if wanted == 0 {
+		log.Info("discarding event, no alerts found for the involved object")
+		return
+	}
+	log.Info("dispatching event", "message", e.Message)
+}
+
+func alertKeys(a *notificationv1.Alert) map[string]string {
+	return map[string]string{"name": a.Name, "namespace": a.Namespace, "providerName": a.Spec.ProviderRef.Name}
+}
+
+// dispatch puts an event that an Alert wants into the line of its Provider.
+func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event.Event) (alert.Refusal, error) {
+	if r.m.Settings().NoCrossNamespaceRefs {
+		if err := alert.CheckNamespace(a, e); err != nil {
+			return "", err
+		}
+	}
+	p := &notificationv1.Provider{}
+	key := types.NamespacedName{Namespace: a.Namespace, Name: a.Spec.ProviderRef.Name}
+	if err := r.m.Client().Get(ctx, key, p); err != nil {
+		return "", fmt.Errorf("failed to read provider: %w", err)
+	}
+	if p.Spec.Suspend {
+		return "", nil
+	}
+	t, err := providers.Find(p.Spec.Type)
+	if err != nil {
+		return "", err
+	}
+	if refusal := alert.Admit(t.Class, e); refusal != "" {
+		return refusal, nil
+	}
+	composed, notes := alert.Compose(a, e)
+	r.tell(a, notes)
+	r.outbox.put(dispatch.Item{
+		Provider: key, Type: p.Spec.Type, Alert: client.ObjectKeyFromObject(a), Event: composed, Received: time.Now(),
+	})
+	return "", nil
+}
+
+// filter compiles an Alert once for each generation.
+func (r *router) filter(a *notificationv1.Alert) *alert.Filter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.filters[a.UID]; ok && c.generation == a.Generation {
+		return c.filter
+	}
+	f := alert.Compile(a)
+	r.filters[a.UID] = compiled{a.Generation, f}
+	return f
+}
+
+// prune forgets the filters of Alerts that are gone, once they are many.
+func (r *router) prune(alerts int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.filters) > 2*alerts+100 {
+		clear(r.filters)
+	}
+}
+
+func (r *router) tell(a *notificationv1.Alert, notes []alert.Note) {
+	for _, n := range notes {
+		r.m.Record(a, alertKind, kernel.Event{Type: kernel.EventWarning, Reason: n.Reason, Message: n.Message, Metadata: n.Metadata})
+	}
+}
+
+// labelsOnce reads the labels of an event's object when the first Alert asks for them.
+func (r *router) labelsOnce() alert.Labels {
+	var once sync.Once
+	var labels map[string]string
+	var err error
+	return func(ctx context.Context, e *event.Event) (map[string]string, error) {
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, labelsTimeout)
+			defer cancel()
+			o := e.InvolvedObject
+			obj := &metav1.PartialObjectMetadata{}
+			obj.SetGroupVersionKind(schema.FromAPIVersionAndKind(o.APIVersion, o.Kind))
+			if err = r.m.Live().Get(ctx, types.NamespacedName{Namespace: o.Namespace, Name: o.Name}, obj); err != nil {
+				r.log.Error(err, "failed to read the labels of an object", "object", e.Object())
+			}
+			labels = obj.GetLabels()
+		})
+		return labels, err
+	}
+}

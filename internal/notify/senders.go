@@ -1,0 +1,116 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/notify/providers"
+)
+
+// senders keeps one sender for each Provider, with its connections, as long as neither the Provider
+// nor its Secrets change.
+type senders struct {
+	m       *kernel.Manager
+	secrets *secrets
+	policy  providers.Policy
+	mails   *providers.Mails
+	mu      sync.Mutex
+	open    map[types.NamespacedName]*opened
+}
+
+type opened struct {
+	uid        types.UID
+	generation int64
+	versions   map[string]string
+	read       time.Time
+	config     *providers.Config
+	sender     providers.BatchSender
+}
+
+func newSenders(m *kernel.Manager, s *secrets, policy providers.Policy) *senders {
+	return &senders{m: m, secrets: s, policy: policy, mails: providers.NewMails(), open: map[types.NamespacedName]*opened{}}
+}
+
+// get returns the sender of a Provider.
+func (s *senders) get(ctx context.Context, p *notificationv1.Provider) (providers.BatchSender, error) {
+	key := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+	s.mu.Lock()
+	have := s.open[key]
+	s.mu.Unlock()
+	if have != nil && have.uid == p.UID && have.generation == p.Generation && s.current(key.Namespace, have) {
+		return have.sender, nil
+	}
+	fresh, err := s.make(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.open[key]; old != nil {
+		old.config.Close()
+	}
+	s.open[key] = fresh
+	return fresh.sender, nil
+}
+
+func (s *senders) current(namespace string, o *opened) bool {
+	for name, version := range o.versions {
+		if !s.secrets.current(types.NamespacedName{Namespace: namespace, Name: name}, version, o.read) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *senders) make(ctx context.Context, p *notificationv1.Provider) (*opened, error) {
+	if p.Spec.ServiceAccountName != "" {
+		if !s.m.Gate(kernel.GateObjectLevelWorkloadIdentity) {
+			return nil, errors.New("spec.serviceAccountName needs the feature gate ObjectLevelWorkloadIdentity")
+		}
+		return nil, errors.New("spec.serviceAccountName: logging in as a service account is not built yet, use a token in secretRef")
+	}
+	o := &opened{uid: p.UID, generation: p.Generation, versions: map[string]string{}, read: time.Now()}
+	var err error
+	o.config, err = providers.Read(p, func(name string) (map[string][]byte, error) {
+		data, version, err := s.secrets.get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name})
+		o.versions[name] = version
+		if err != nil {
+			return nil, &readError{err}
+		}
+		return data, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range o.config.Warnings {
+		ctrllog.Log.WithName("event-server").Info(warning, "provider", p.Namespace+"/"+p.Name)
+	}
+	o.config.Policy, o.config.Mails = s.policy, s.mails
+	o.config.RevisionURL = s.revisionURL
+	o.sender, err = o.config.Open()
+	return o, err
+}
+
+// forget lets go of the connections of a Provider that is no more.
+func (s *senders) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.open[key]; old != nil {
+		old.config.Close()
+		delete(s.open, key)
+	}
+}
+
+// readError is a Secret that could not be read, which may pass.
+type readError struct{ err error }
+
+func (e *readError) Error() string                { return e.err.Error() }
+func (e *readError) Unwrap() error                { return e.err }
+func (e *readError) Retry() (time.Duration, bool) { return 0, true }

@@ -1,0 +1,152 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1"
+	"github.com/gitops-toolkit/flux/internal/cel"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/notify/receivers"
+)
+
+// trigger asks the resources of one Receiver for a reconciliation, because of one call.
+type trigger struct {
+	m        *kernel.Manager
+	log      logr.Logger
+	receiver *notificationv1.Receiver
+	filters  receivers.Filters
+	request  map[string]any
+	claims   map[string]any
+}
+
+// filtered tells whether the call decides which resources are meant.
+func (t *trigger) filtered() bool {
+	for _, f := range t.filters.Resources {
+		if f != nil {
+			return true
+		}
+	}
+	return t.filters.All != nil
+}
+
+// all goes through the resources in their order and returns how many failed.
+func (t *trigger) all(ctx context.Context) (failed int) {
+	for i, ref := range t.receiver.Spec.Resources {
+		if err := t.resource(ctx, ref, t.filters.Resources[i]); err != nil {
+			t.log.Error(err, fmt.Sprintf("unable to request reconciliation of the resource '%s/%s'", ref.Kind, ref.Name))
+			failed++
+		}
+	}
+	return failed
+}
+
+// defaultVersions of the kinds that need no apiVersion.
+var defaultVersions = map[string]string{
+	"Bucket": "source.toolkit.fluxcd.io/v1", "HelmChart": "source.toolkit.fluxcd.io/v1", "HelmRepository": "source.toolkit.fluxcd.io/v1",
+	"GitRepository": "source.toolkit.fluxcd.io/v1", "OCIRepository": "source.toolkit.fluxcd.io/v1",
+	"ImageRepository": "image.toolkit.fluxcd.io/v1", "ArtifactGenerator": "source.extensions.fluxcd.io/v1beta1",
+}
+
+// resource handles one entry of spec.resources: an object, or all with certain labels.
+func (t *trigger) resource(ctx context.Context, ref notificationv1.CrossNamespaceObjectReference, filter *cel.Expression) error {
+	namespace := cmp.Or(ref.Namespace, t.receiver.Namespace)
+	if namespace != t.receiver.Namespace && t.m.Settings().NoCrossNamespaceRefs {
+		return errors.New("cross-namespace references are not allowed")
+	}
+	version := cmp.Or(ref.APIVersion, defaultVersions[ref.Kind])
+	if version == "" {
+		return fmt.Errorf("apiVersion must be specified for kind '%s'", ref.Kind)
+	}
+	kind := schema.FromAPIVersionAndKind(version, ref.Kind)
+	if ref.Name != "*" {
+		return t.one(ctx, kind, types.NamespacedName{Namespace: namespace, Name: ref.Name}, filter)
+	}
+	if ref.MatchLabels == nil {
+		return errors.New("matchLabels field not set when using wildcard '*' as name")
+	}
+	return t.selected(ctx, kind, namespace, ref.MatchLabels, filter)
+}
+
+func (t *trigger) one(ctx context.Context, kind schema.GroupVersionKind, name types.NamespacedName, filter *cel.Expression) error {
+	obj := &metav1.PartialObjectMetadata{}
+	obj.SetGroupVersionKind(kind)
+	obj.Name, obj.Namespace = name.Name, name.Namespace
+	if filter != nil || t.filters.All != nil {
+		if err := t.m.Live().Get(ctx, name, obj); err != nil {
+			return fmt.Errorf("unable to read %s '%s': %w", kind.Kind, name, err)
+		}
+	}
+	return t.annotate(ctx, obj, filter)
+}
+
+func (t *trigger) selected(ctx context.Context, kind schema.GroupVersionKind, namespace string, labels map[string]string, filter *cel.Expression) error {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind)
+	if err := t.m.Live().List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(labels)); err != nil {
+		return fmt.Errorf("failed listing resources in namespace '%s' by matching labels '%v': %w", namespace, labels, err)
+	}
+	if len(list.Items) == 0 {
+		t.log.Error(fmt.Errorf("no '%s' resources found with matching labels '%v' in '%s' namespace", kind.Kind, labels, namespace), "nothing to annotate")
+		return nil
+	}
+	var errs []error
+	for i := range list.Items {
+		list.Items[i].SetGroupVersionKind(kind)
+		errs = append(errs, t.annotate(ctx, &list.Items[i], filter))
+	}
+	return errors.Join(errs...)
+}
+
+// annotate asks one object for a reconciliation, unless a filter leaves it out.
+func (t *trigger) annotate(ctx context.Context, obj *metav1.PartialObjectMetadata, filter *cel.Expression) error {
+	for _, f := range []*cel.Expression{t.filters.All, filter} {
+		if f == nil {
+			continue
+		}
+		meant, err := t.evaluate(ctx, f, obj)
+		if err != nil || !meant {
+			return err
+		}
+	}
+	// The time as Go writes it, with the monotonic clock, is what has always stood here.
+	now := time.Now().String()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{meta.ReconcileRequestAnnotation: now}}})
+	if err != nil {
+		return err
+	}
+	key, kind := client.ObjectKeyFromObject(obj), obj.GetObjectKind().GroupVersionKind().Kind
+	if err := t.m.Client().Patch(ctx, obj, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(t.m.Name())); err != nil {
+		return fmt.Errorf("unable to annotate %s '%s': %w", kind, key, err)
+	}
+	t.log.Info(fmt.Sprintf("resource '%s/%s.%s' annotated", kind, key.Name, key.Namespace))
+	return nil
+}
+
+func (t *trigger) evaluate(ctx context.Context, f *cel.Expression, obj *metav1.PartialObjectMetadata) (bool, error) {
+	res, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return false, err
+	}
+	variables := map[string]any{"res": res, "req": t.request}
+	if t.claims != nil {
+		variables["claims"] = t.claims
+	}
+	meant, err := f.Eval(ctx, variables)
+	if err != nil {
+		return false, fmt.Errorf("the resource filter failed for '%s': %w", obj.GetName(), err)
+	}
+	return meant, nil
+}

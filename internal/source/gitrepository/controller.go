@@ -1,0 +1,135 @@
+// Package gitrepository is the controller of GitRepositories: it looks at a Git repository at an interval and offers
+// the files of one revision as an artifact.
+//
+// # One attempt
+//
+// A pass checks the spec and starts one background job (poll.go): make sure that the stored artifact is there, build
+// the remote from spec and Secrets (remote.go), look up the reference, and, only if it means something else than the
+// artifact does, fetch the commit into the shared mirror and archive its tree (store.go). What goes into the archive
+// is composed in tree.go: the commit's files, or some of them (sparse.go), those of submodules (submodules.go), and
+// included artifacts (include.go), a change of which wakes the object. Signatures are checked before anything is
+// stored (verify.go). The job returns what it
+// found; the pass that follows turns that into conditions, status and events (conclude.go). Deletion is in
+// finalize.go.
+//
+// # What costs nothing
+//
+// A look that finds nothing new is one listing of refs: no object moves, no file is written, no request goes to the
+// API server. Credentials are read again only when their Secret has changed. A reference to a commit is not even
+// looked up once its artifact is stored.
+//
+// # What is not built yet
+//
+// The cloud identities of the providers azure and aws: an object that asks for one is Stalled, and the message names
+// the field. See unsupported in spec.go.
+package gitrepository
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/artifact/archive"
+	"github.com/gitops-toolkit/flux/internal/artifact/cache"
+	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
+	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+)
+
+// Options of the controller. All are shared by the process, and required.
+type Options struct {
+	// Artifacts is where archives are kept and served from.
+	Artifacts *store.Store
+	// Archives writes them.
+	Archives *archive.Builder
+	// Git keeps the mirrors; its directory should outlive a restart, as that of the artifacts does.
+	Git *gitrepo.Store
+	// Unpacked holds the artifacts that are included in others; its fetcher should be LocalFirst.
+	Unpacked *cache.Cache
+	// Tokens are those of GitHub Apps.
+	Tokens *githubapp.Tokens
+}
+
+// Register adds the kind to a manager.
+func Register(m *kernel.Manager, o Options) error {
+	if o.Artifacts == nil || o.Archives == nil || o.Git == nil || o.Unpacked == nil || o.Tokens == nil {
+		return errors.New("gitrepository: an option is missing")
+	}
+	c := &controller{Options: o, configs: m, objects: m.Client()}
+	m.Add(c.collectMirrors)
+	return kernel.Register(m, Kind(), c)
+}
+
+// Kind describes GitRepositories to the kernel.
+func Kind() kernel.Kind[*sourcev1.GitRepository] {
+	return kernel.Kind[*sourcev1.GitRepository]{
+		GroupVersionKind: sourcev1.GroupVersion.WithKind(sourcev1.GitRepositoryKind),
+		New:              func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
+		Conditions: []string{
+			sourcev1.StorageOperationFailedCondition, sourcev1.FetchFailedCondition, sourcev1.IncludeUnavailableCondition,
+			sourcev1.ArtifactOutdatedCondition, sourcev1.ArtifactInStorageCondition, sourcev1.SourceVerifiedCondition,
+		},
+		Publish:          published,
+		SuspendedMessage: "reconciliation is suspended for this object",
+	}
+}
+
+// controller reconciles GitRepositories.
+type controller struct {
+	Options
+	configs configs
+	objects reader
+}
+
+// request is one pass over a GitRepository.
+type request = kernel.Request[*sourcev1.GitRepository]
+
+// References returns what the object reads: Secrets, and the objects that it includes.
+func (c *controller) References(obj *sourcev1.GitRepository) (refs []kernel.Reference) {
+	if ref := obj.Spec.SecretRef; ref != nil {
+		refs = append(refs, kernel.Secret(ref.Name))
+	}
+	if ref := obj.Spec.ProxySecretRef; ref != nil {
+		refs = append(refs, kernel.Secret(ref.Name))
+	}
+	if v := obj.Spec.Verification; v != nil {
+		refs = append(refs, kernel.Secret(v.SecretRef.Name))
+	}
+	return append(refs, includes(obj)...)
+}
+
+// Reconcile makes one attempt: it starts the job, or concludes from its result.
+func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome {
+	if f := checkSpec(req.Object); f != nil {
+		return f.outcome(req)
+	}
+	if req.Job != nil && !req.Job.Superseded {
+		return conclude(req)
+	}
+	p, f := c.newPoll(ctx, req)
+	if f != nil {
+		return f.outcome(req)
+	}
+	return kernel.Working(kernel.Job{Key: p.key(), Lane: p.lane(), Run: p.run})
+}
+
+const (
+	mirrorsInterval = time.Hour
+	mirrorsIdle     = 24 * time.Hour
+)
+
+// collectMirrors removes the mirrors that no object has used for a day.
+func (c *controller) collectMirrors(ctx context.Context) error {
+	ticker := time.NewTicker(mirrorsInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			_, _ = c.Git.Collect(mirrorsIdle) // What could not be removed is tried again in an hour.
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package gitrepository
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/gitrepo"
+)
+
+// notSupportedReason is the reason of Stalled for a field that this version does not act on.
+const notSupportedReason = "NotSupported"
+
+// checkSpec finds what no repetition would mend.
+func checkSpec(obj *sourcev1.GitRepository) *failure {
+	if err := gitrepo.ParseURL(obj.Spec.URL); err != nil {
+		return stalled(sourcev1.URLInvalidReason, fmt.Errorf("spec.url '%s': %w; use an address such as https://host/path or ssh://git@host/path",
+			gitrepo.RedactURL(obj.Spec.URL), err))
+	}
+	if f := checkMode(obj); f != nil {
+		return f
+	}
+	if obj.Spec.Provider == sourcev1.GitHubProvider && obj.Spec.SecretRef == nil {
+		return stalled(sourcev1.InvalidProviderConfigurationReason, errNoApp)
+	}
+	if field := unsupported(obj); field != "" {
+		return stalled(notSupportedReason, fmt.Errorf("%s is not supported by this version of source-controller; remove the field", field))
+	}
+	return nil
+}
+
+var errNoApp = errors.New("secretRef with github app data must be specified when provider is set to github")
+
+// unsupported names a field that the object uses and that is not built yet.
+func unsupported(obj *sourcev1.GitRepository) string {
+	spec := obj.Spec
+	switch {
+	case spec.Provider == sourcev1.AzureProvider, spec.Provider == sourcev1.AWSProvider:
+		return fmt.Sprintf("spec.provider '%s'", spec.Provider)
+	case spec.ServiceAccountName != "":
+		return "spec.serviceAccountName"
+	}
+	return ""
+}
+
+// reference is spec.ref in the words of the library.
+func reference(obj *sourcev1.GitRepository) gitrepo.Reference {
+	ref := obj.Spec.Reference
+	if ref == nil {
+		return gitrepo.Reference{}
+	}
+	return gitrepo.Reference{Branch: ref.Branch, Tag: ref.Tag, SemVer: ref.SemVer, Name: ref.Name, Commit: ref.Commit}
+}
+
+// current tells whether the artifact is of the revision, and was made as the spec now says, with those included.
+func current(obj *sourcev1.GitRepository, rev gitrepo.Revision, included []*meta.Artifact) bool {
+	a := obj.Status.Artifact
+	return a != nil && canonical(a.Revision) == rev.String() && sameInput(&obj.Spec, &obj.Status) &&
+		sameArtifacts(included, obj.Status.IncludedArtifacts)
+}
+
+// sameInput tells whether the artifact was made with what the spec now says of its content, beside the revision.
+func sameInput(spec *sourcev1.GitRepositorySpec, st *sourcev1.GitRepositoryStatus) bool {
+	return sameIgnore(spec.Ignore, st.ObservedIgnore) &&
+		spec.RecurseSubmodules == st.ObservedRecurseSubmodules &&
+		slices.Equal(spec.Include, st.ObservedInclude) &&
+		slices.Equal(spec.SparseCheckout, st.ObservedSparseCheckout)
+}
+
+func sameIgnore(want, have *string) bool {
+	return want == nil && have == nil || want != nil && have != nil && *want == *have
+}
+
+// canonical maps the revisions of old, main/<hex> and HEAD/<hex>, to those of today.
+func canonical(revision string) string {
+	if strings.Contains(revision, ":") {
+		return revision
+	}
+	i := strings.LastIndex(revision, "/")
+	if i < 0 {
+		return revision
+	}
+	if name := revision[:i]; name != "HEAD" {
+		return name + "@sha1:" + revision[i+1:]
+	}
+	return "sha1:" + revision[i+1:]
+}

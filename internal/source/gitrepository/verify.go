@@ -1,0 +1,188 @@
+package gitrepository
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/gitrepo/signature"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+)
+
+// verified is a verification that succeeded.
+type verified struct{ mode, message string }
+
+// verifyMode is spec.verify.mode in its present spelling, "" without spec.verify.
+func verifyMode(obj *sourcev1.GitRepository) string {
+	v := obj.Spec.Verification
+	switch {
+	case v == nil:
+		return ""
+	case v.Mode == "", strings.EqualFold(v.Mode, sourcev1.VerifyHEAD):
+		return sourcev1.VerifyHEAD
+	}
+	return v.Mode
+}
+
+// byTag tells whether spec.ref means a tag, and so a tag object may be there to be verified.
+func byTag(obj *sourcev1.GitRepository) bool {
+	ref := reference(obj)
+	switch {
+	case ref.Commit != "":
+		return false
+	case ref.Name != "":
+		return strings.HasPrefix(ref.Name, "refs/tags/")
+	}
+	return ref.Tag != "" || ref.SemVer != ""
+}
+
+// checkMode finds a mode that asks for a tag where there can be none.
+func checkMode(obj *sourcev1.GitRepository) *failure {
+	if mode := verifyMode(obj); mode == "" || mode == sourcev1.VerifyHEAD || byTag(obj) {
+		return nil
+	}
+	f := unverified(sourcev1.InvalidVerificationModeReason, errors.New("cannot verify tag object's signature if a tag reference is not specified; "+
+		"set spec.ref.tag or spec.ref.semver, or spec.verify.mode 'HEAD'"))
+	f.stalled = true
+	return f
+}
+
+func unverified(reason string, err error) *failure {
+	return &failure{condition: sourcev1.SourceVerifiedCondition, status: metav1.ConditionFalse, reason: reason, err: err}
+}
+
+// unproven tells whether the artifact has not been verified as the spec asks for.
+func unproven(obj *sourcev1.GitRepository) bool {
+	want, have := verifyMode(obj), obj.Status.SourceVerificationMode
+	if want == "" {
+		return false
+	}
+	c := obj.Status.Conditions.Get(sourcev1.SourceVerifiedCondition)
+	if c == nil || c.Status != metav1.ConditionTrue || have == nil {
+		return true
+	}
+	return *have != want && *have != sourcev1.VerifyTagAndHEAD
+}
+
+// verify holds the signatures of what was fetched against the keys of the Secret.
+func (p *poll) verify(ctx context.Context, snap *gitrepo.Snapshot) (*verified, *failure) {
+	mode := verifyMode(p.obj)
+	if mode == "" {
+		return nil, nil
+	}
+	keys, fail := p.trustedKeys(ctx)
+	if fail != nil {
+		return nil, fail
+	}
+	v := &verified{mode: mode, message: "verified signature of"}
+	if mode != sourcev1.VerifyHEAD {
+		name, id, fail := verifyTag(snap, keys)
+		if fail != nil {
+			return nil, p.untrusted(fail)
+		}
+		v.message += fmt.Sprintf("\n\t- tag '%s' with key '%s'", name, id)
+	}
+	if mode != sourcev1.VerifyTag {
+		id, fail := verifyCommit(snap, keys)
+		if fail != nil {
+			return nil, p.untrusted(fail)
+		}
+		v.message += fmt.Sprintf("\n\t- commit '%s' with key '%s'", snap.Revision().Commit, id)
+	}
+	p.req.Event(kernel.Trace(meta.SucceededReason, v.message, nil))
+	return v, nil
+}
+
+// untrusted adds what to do about a signature. That a key may be added is said only where the key is what is wrong.
+func (p *poll) untrusted(f *failure) *failure {
+	secret := p.obj.Namespace + "/" + p.obj.Spec.Verification.SecretRef.Name
+	switch {
+	case f.reason == sourcev1.InvalidGitObjectReason: // It says so itself.
+	case errors.Is(f.err, signature.ErrUnsigned):
+		f.err = fmt.Errorf("%w; sign it with a key of the Secret '%s'", f.err, secret)
+	case errors.Is(f.err, signature.ErrUntrusted):
+		f.err = fmt.Errorf("%w; if the signer is to be trusted, add the public key to the Secret '%s'", f.err, secret)
+	}
+	return f
+}
+
+// trustedKeys reads the public keys: *.sshpub for SSH, all else for OpenPGP.
+func (p *poll) trustedKeys(ctx context.Context) (keys signature.Keys, fail *failure) {
+	secret, fail := p.secret(ctx, p.obj, "spec.verify.secretRef", p.obj.Spec.Verification.SecretRef.Name)
+	if fail != nil {
+		return keys, unverified(sourcev1.VerificationErrorReason, fmt.Errorf("public keys secret error: %w", fail.err))
+	}
+	for name, data := range secret.Data {
+		if strings.HasSuffix(name, ".sshpub") {
+			keys.AddSSH(name, data)
+		} else {
+			keys.AddPGP(name, data)
+		}
+	}
+	return keys, nil
+}
+
+func verifyCommit(snap *gitrepo.Snapshot, keys signature.Keys) (id string, fail *failure) {
+	signed, err := signature.SplitCommit(snap.Commit().Raw)
+	if err == nil {
+		id, err = keys.Verify(signed)
+	}
+	if err != nil {
+		return "", unverified(sourcev1.InvalidCommitSignatureReason,
+			fmt.Errorf("signature verification of commit '%s' failed: %w", snap.Revision().Commit, err))
+	}
+	return id, nil
+}
+
+// verifyTag verifies the tag object, and that it is the tag that it is taken for: a server could show the signed tag of
+// an old version under a new name, or another commit beside it.
+func verifyTag(snap *gitrepo.Snapshot, keys signature.Keys) (name, id string, fail *failure) {
+	rev := snap.Revision()
+	tag := strings.TrimSuffix(strings.TrimPrefix(rev.Name, "refs/tags/"), "^{}")
+	name = tag + "@" + rev.Tag.String()
+	raw, err := snap.Tag()
+	if err != nil {
+		return name, "", fetchFailed(sourcev1.GitOperationFailedReason, err)
+	}
+	if raw == nil {
+		return name, "", unverified(sourcev1.InvalidGitObjectReason, fmt.Errorf(
+			"cannot verify tag '%s': it has no tag object that could be signed; make one with 'git tag -s'", tag))
+	}
+	signed, err := signature.SplitTag(raw)
+	if errors.Is(err, signature.ErrUnsigned) {
+		return name, "", unverified(sourcev1.InvalidGitObjectReason, fmt.Errorf("cannot verify tag '%s': %w; make it with 'git tag -s'", name, err))
+	}
+	if err == nil {
+		id, err = keys.Verify(signed)
+	}
+	if err == nil {
+		err = tagIs(signed.Payload, tag, rev.Commit)
+	}
+	if err != nil {
+		return name, "", unverified(sourcev1.InvalidTagSignatureReason, fmt.Errorf("signature verification of tag '%s' failed: %w", name, err))
+	}
+	return name, id, nil
+}
+
+// tagIs checks what the signed tag says of itself: its first lines are object, type and tag.
+func tagIs(payload []byte, name string, commit gitrepo.Hash) error {
+	head, _, _ := bytes.Cut(payload, []byte("\n\n"))
+	lines := strings.Split(string(head), "\n")
+	if len(lines) < 3 {
+		return signature.ErrMalformed
+	}
+	if lines[0] != "object "+commit.String() || lines[1] != "type commit" {
+		return fmt.Errorf("it was made for %s, not for commit %s; make the tag anew with 'git tag -s'", lines[0], commit)
+	}
+	if lines[2] != "tag "+name {
+		return fmt.Errorf("it was made as '%.100s', not as '%s'; make the tag anew with 'git tag -s'", strings.TrimPrefix(lines[2], "tag "), name)
+	}
+	return nil
+}

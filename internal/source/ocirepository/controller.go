@@ -1,0 +1,114 @@
+// Package ocirepository is the controller of OCIRepositories: it looks at a repository of an OCI registry at an
+// interval and offers one layer of an artifact in it, unpacked or as it is, as an artifact of ours.
+//
+// # One attempt
+//
+// A pass checks the spec and starts one background job (poll.go): make sure that the stored artifact is there, build
+// the repository from spec and Secrets (remote.go), find out what the reference means, and, only if that is not what
+// the artifact was made of, read the manifest, fetch the layer and store it (store.go). The digest that was found is
+// used for all that follows; a tag that moves meanwhile changes nothing. The job returns what it found; the pass that
+// follows turns that into conditions, status and events (conclude.go). Deletion is in finalize.go.
+//
+// # What costs nothing
+//
+// A look that finds nothing new is one HEAD request: what the registry said about authentication is kept with the
+// object, credentials are read again only when their Secret has changed, and nothing is written. A reference by digest
+// is not looked up at all once its artifact is stored. A ServiceAccount is read at each look, as it is not followed.
+//
+// # What is not built yet
+//
+// Verification and identities of cloud providers: an object that asks for one of them is Stalled, and the message
+// names the field. See unsupported in spec.go.
+package ocirepository
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/artifact/archive"
+	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/registry"
+)
+
+// Options of the controller. All but TempDir are shared by the process, and required.
+type Options struct {
+	// Artifacts is where archives are kept and served from.
+	Artifacts *store.Store
+	// Archives writes them.
+	Archives *archive.Builder
+	// Registries keeps the connections.
+	Registries *registry.Pool
+	// TempDir takes layers while they are unpacked and archived again; that of the system when empty.
+	TempDir string
+}
+
+// Register adds the kind to a manager.
+func Register(m *kernel.Manager, o Options) error {
+	if o.Artifacts == nil || o.Archives == nil || o.Registries == nil {
+		return errors.New("ocirepository: an option is missing")
+	}
+	return kernel.Register(m, Kind(), &controller{Options: o, cluster: manager{m}})
+}
+
+// Kind describes OCIRepositories to the kernel.
+func Kind() kernel.Kind[*sourcev1.OCIRepository] {
+	return kernel.Kind[*sourcev1.OCIRepository]{
+		GroupVersionKind: sourcev1.GroupVersion.WithKind(sourcev1.OCIRepositoryKind),
+		New:              func() *sourcev1.OCIRepository { return &sourcev1.OCIRepository{} },
+		Conditions: []string{
+			sourcev1.StorageOperationFailedCondition, sourcev1.FetchFailedCondition, sourcev1.ArtifactOutdatedCondition,
+			sourcev1.ArtifactInStorageCondition, sourcev1.SourceVerifiedCondition,
+		},
+		SuspendedMessage: "reconciliation is suspended for this object",
+	}
+}
+
+// controller reconciles OCIRepositories.
+type controller struct {
+	Options
+	cluster cluster
+}
+
+// cluster reads what holds credentials, and tells versions without a request.
+type cluster interface {
+	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
+	GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error)
+	Version(namespace string, ref kernel.Reference) (version string, ok bool)
+}
+
+// manager is the cluster of the kernel's Manager.
+type manager struct{ *kernel.Manager }
+
+// GetServiceAccount reads the account from the API server.
+func (m manager) GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error) {
+	sa := &corev1.ServiceAccount{}
+	return sa, m.Live().Get(ctx, key, sa)
+}
+
+// request is one pass over an OCIRepository.
+type request = kernel.Request[*sourcev1.OCIRepository]
+
+// References returns the Secrets that the object names.
+func (c *controller) References(obj *sourcev1.OCIRepository) (refs []kernel.Reference) {
+	for _, ref := range secretRefs(obj) {
+		refs = append(refs, kernel.Secret(ref))
+	}
+	return refs
+}
+
+// Reconcile makes one attempt: it starts the job, or concludes from its result.
+func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
+	if f := checkSpec(req.Object); f != nil {
+		return f.outcome(req)
+	}
+	if req.Job != nil && !req.Job.Superseded {
+		return conclude(req)
+	}
+	p := c.newPoll(req)
+	return kernel.Working(kernel.Job{Key: p.key(), Lane: p.lane(), Run: p.run})
+}

@@ -1,0 +1,83 @@
+package ocirepository
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/artifact/archive"
+	"github.com/gitops-toolkit/flux/internal/registry"
+)
+
+// explain adds to an error of the library the cause, where the text does not tell it, and what to do next. The texts that
+// people and their alerts know stay at the beginning.
+func explain(obj *sourcev1.OCIRepository, err error) error {
+	if cause := registry.Cause(err); cause != "" {
+		err = fmt.Errorf("%w; %s", err, cause)
+	}
+	if next := next(obj, err); next != "" {
+		err = fmt.Errorf("%w; %s", err, next)
+	}
+	return err
+}
+
+// next is what to do about an error. It is silent about a repository that the registry does not know: that message is
+// upstream's as a whole, and it names the repository.
+func next(obj *sourcev1.OCIRepository, err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.Is(err, registry.ErrAuthentication):
+		if ref := obj.Spec.SecretRef; ref != nil {
+			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", nameOf(obj, ref.Name))
+		}
+		return "set spec.secretRef to a pull secret for this registry; many registries also answer so when the repository does not exist"
+	case errors.Is(err, registry.ErrNoMatch):
+		if obj.Spec.Reference.SemverFilter != "" {
+			return fmt.Sprintf("no tag of '%s' matches both spec.ref.semver and spec.ref.semverFilter", obj.Spec.URL)
+		}
+		return fmt.Sprintf("no tag of '%s' matches spec.ref.semver", obj.Spec.URL)
+	case unknownManifest(err):
+		return fmt.Sprintf("check spec.ref: '%s' has no such tag or digest", obj.Spec.URL)
+	case errors.Is(err, registry.ErrNoLayer):
+		return fmt.Sprintf("correct spec.layerSelector.mediaType, or what was pushed to '%s'", obj.Spec.URL)
+	case errors.As(err, &unknown):
+		return "put it into a Secret, and name that in spec.certSecretRef"
+	case errors.As(err, &host):
+		return "check spec.url, or give the registry a certificate for it"
+	case errors.As(err, &invalid):
+		return "give the registry a certificate that is valid"
+	case errors.As(err, &dns):
+		return "check spec.url"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("check that the registry can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
+	case errors.As(err, &op):
+		return "check spec.url, and that the host can be reached from the cluster"
+	}
+	return ""
+}
+
+// unknownManifest tells whether the registry knows the repository, but not what is wanted of it.
+func unknownManifest(err error) bool {
+	var answered *transport.Error
+	return errors.As(err, &answered) && slices.ContainsFunc(answered.Errors, func(d transport.Diagnostic) bool {
+		return d.Code == transport.ManifestUnknownErrorCode
+	})
+}
+
+// explainArchive adds what to do about files that cannot be stored.
+func explainArchive(err error) error {
+	if errors.Is(err, archive.ErrLimit) {
+		return fmt.Errorf("%w; leave files out with spec.ignore or a file '.sourceignore'", err)
+	}
+	return fmt.Errorf("%w; check the free space and the permissions of the controller's storage", err)
+}

@@ -1,0 +1,7 @@
+module github.com/gitops-toolkit/flux/test/servers
+
+go 1.26.0
+
+require golang.org/x/crypto v0.56.0
+
+require golang.org/x/sys v0.47.0 // indirect
