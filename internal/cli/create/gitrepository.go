@@ -14,7 +14,9 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/sshkey"
 	"github.com/gitops-toolkit/flux/internal/cli/ui"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 )
 
@@ -26,7 +28,7 @@ type gitFlags struct {
 	username          string
 	password          string
 	caFile            string
-	keys              keyFlags
+	keys              sshkey.Flags
 	secretRef         string
 	proxySecretRef    string
 	provider          string
@@ -69,10 +71,10 @@ func (f *gitFlags) define(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.username, "username", "u", "", "user name for basic authentication")
 	flags.StringVarP(&f.password, "password", "p", "", "password for basic authentication, or of the private key")
 	flags.StringVar(&f.caFile, "ca-file", "", "certificates, PEM encoded, that sign the server's")
-	f.keys.define(flags)
+	f.keys.Define(flags)
 	flags.StringVar(&f.secretRef, "secret-ref", "", "existing Secret with the credentials")
 	flags.StringVar(&f.proxySecretRef, "proxy-secret-ref", "", "existing Secret with the proxy's address and credentials")
-	flags.Var(oneOf(&f.provider, "source Git provider", "generic", "github", "aws", "azure"), "provider", "who authenticates: generic, github, aws or azure")
+	flags.Var(value.OneOf(&f.provider, "source Git provider", "generic", "github", "aws", "azure"), "provider", "who authenticates: generic, github, aws or azure")
 	flags.BoolVar(&f.recurseSubmodules, "recurse-submodules", false, "fetch submodules, too")
 	flags.StringSliceVar(&f.ignorePaths, "ignore-paths", nil, "paths to leave out, in gitignore syntax")
 	flags.StringSliceVar(&f.sparsePaths, "sparse-checkout-paths", nil, "directories to fetch, all when empty")
@@ -159,7 +161,7 @@ func (f *gitFlags) authenticate(ctx context.Context, m *maker, name string, addr
 		data["username"], data["password"] = f.username, f.password
 	}
 	if f.caFile != "" {
-		ca, err := readFile(f.caFile)
+		ca, err := sshkey.ReadFile(f.caFile)
 		if err != nil {
 			return gitrepo.Auth{}, fmt.Errorf("unable to read TLS CA file: %w", err)
 		}
@@ -178,20 +180,20 @@ func (f *gitFlags) authenticate(ctx context.Context, m *maker, name string, addr
 }
 
 func (f *gitFlags) deployKey(ctx context.Context, m *maker, address *url.URL, data map[string]string) error {
-	hosts, err := scanHostKey(ctx, address)
+	hosts, err := sshkey.Scan(ctx, address)
 	if err != nil {
 		return err
 	}
 	m.Log.Successf("collected public key from SSH server:\n%s", strings.TrimSpace(string(hosts)))
-	pair, err := f.keys.pair(f.password)
+	pair, err := f.keys.Pair(f.password)
 	if err != nil {
 		return err
 	}
-	data["identity"], data["identity.pub"], data["known_hosts"] = string(pair.private), string(pair.public), string(hosts)
-	if f.password != "" && f.keys.file != "" {
+	data["identity"], data["identity.pub"], data["known_hosts"] = string(pair.Private), string(pair.Public), string(hosts)
+	if f.password != "" && f.keys.File != "" {
 		data["password"] = f.password
 	}
-	m.Log.Generatef("deploy key: %s", strings.TrimSpace(string(pair.public)))
+	m.Log.Generatef("deploy key: %s", strings.TrimSpace(string(pair.Public)))
 	if f.silent {
 		return nil
 	}

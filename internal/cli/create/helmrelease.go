@@ -16,6 +16,8 @@ import (
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/sshkey"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 type releaseFlags struct {
@@ -65,7 +67,7 @@ func (f *releaseFlags) define(flags *pflag.FlagSet) {
 	flags.StringVar(&f.storageNamespace, "storage-namespace", "", "namespace of Helm's records, the target namespace when empty")
 	flags.BoolVar(&f.createTargetNamespace, "create-target-namespace", false, "create the target namespace if it is missing")
 	flags.StringVar(&f.serviceAccount, "service-account", "", "ServiceAccount to impersonate")
-	flags.Var(oneOf(&f.crds, "CRDs policy", "Skip", "Create", "CreateReplace"), "crds", "what to do with the chart's CRDs on upgrade: Skip, Create or CreateReplace")
+	flags.Var(value.OneOf(&f.crds, "CRDs policy", "Skip", "Create", "CreateReplace"), "crds", "what to do with the chart's CRDs on upgrade: Skip, Create or CreateReplace")
 	flags.StringSliceVar(&f.valuesFiles, "values", nil, "file with values; later files win; may be given several times")
 	flags.StringSliceVar(&f.valuesFrom, "values-from", nil, "object with values, as <kind>/<name>[:<key>]; kinds: Secret, ConfigMap; may be given several times")
 	flags.StringVar(&f.kubeConfigSecret, "kubeconfig-secret-ref", "", "Secret that holds the kubeconfig of another cluster to install to")
@@ -135,7 +137,7 @@ func (f *releaseFlags) setValues(spec *helmv2.HelmReleaseSpec) error {
 	}
 	merged := map[string]any{}
 	for _, name := range f.valuesFiles {
-		text, err := readFile(name)
+		text, err := sshkey.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("reading values from %s failed: %w", name, err)
 		}

@@ -14,6 +14,7 @@ import (
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 func completed(kind string) func(meta.Object) []string {
@@ -187,7 +188,7 @@ func (m *maker) imageUpdate() *cobra.Command {
 			flags.StringVar(&f.author, "author-name", "", "name of the commit's author")
 			flags.StringVar(&f.email, "author-email", "", "e-mail address of the commit's author")
 			flags.StringVar(&f.signingSecret, "signing-key-secret", "", "Secret with the key that signs commits")
-			flags.Var(named("string", oneOf(&f.signingType, "signing key type", "gpg", "ssh")), "signing-key-type", "kind of the signing key: gpg or ssh")
+			flags.Var(value.OneOf(&f.signingType, "signing key type", "gpg", "ssh").Named("string"), "signing-key-type", "kind of the signing key: gpg or ssh")
 		},
 		build: func(context.Context, string) (meta.Object, error) { return f.build(m) },
 		done:  completed("ImageUpdateAutomation"),

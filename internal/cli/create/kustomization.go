@@ -14,6 +14,7 @@ import (
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 // checkable are the kinds that --health-check takes.
@@ -57,14 +58,14 @@ func (m *maker) kustomization() *cobra.Command {
 func (f *kustomizationFlags) define(flags *pflag.FlagSet) {
 	f.path = "./"
 	flags.Var(&f.source, "source", "source to apply from, as [<kind>/]<name>.<namespace>; kinds: OCIRepository, GitRepository, Bucket")
-	flags.Var(safePath(&f.path), "path", "directory of the source that holds the manifests or a kustomization.yaml")
+	flags.Var(value.SafePath(&f.path), "path", "directory of the source that holds the manifests or a kustomization.yaml")
 	flags.BoolVar(&f.prune, "prune", false, "delete what is no longer in the source")
 	flags.BoolVar(&f.wait, "wait", false, "wait until everything that was applied is ready")
 	flags.StringSliceVar(&f.healthChecks, "health-check", nil, "workload to wait for, as <kind>/<name>.<namespace>; may be given several times")
 	flags.DurationVar(&f.healthCheckTimeout, "health-check-timeout", 2*time.Minute, "time limit of health checks")
 	flags.StringSliceVar(&f.dependsOn, "depends-on", nil, "Kustomization that must be ready first, as <name> or <namespace>/<name>; may be given several times")
 	flags.StringVar(&f.serviceAccount, "service-account", "", "ServiceAccount to impersonate when applying")
-	flags.Var(named("decryptionProvider", oneOf(&f.decryptionProvider, "decryption provider", "sops")), "decryption-provider", "how Secrets are decrypted: sops")
+	flags.Var(value.OneOf(&f.decryptionProvider, "decryption provider", "sops").Named("decryptionProvider"), "decryption-provider", "how Secrets are decrypted: sops")
 	flags.StringVar(&f.decryptionSecret, "decryption-secret", "", "Secret that holds the keys for decryption")
 	flags.StringVar(&f.targetNamespace, "target-namespace", "", "namespace that all objects are moved to")
 	flags.StringVar(&f.kubeConfigSecret, "kubeconfig-secret-ref", "", "Secret that holds the kubeconfig of another cluster to apply to")

@@ -12,6 +12,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 // objectRefs reads <kind>/<name>[.<namespace>] for the kinds of this toolkit.
@@ -102,7 +103,7 @@ func (m *maker) receiver() *cobra.Command {
 		short:   "Create or change a Receiver",
 		example: "  flux create receiver github --type=github --event=ping --event=push --secret-ref=webhook-token --resource=GitRepository/fleet",
 		flags: func(flags *pflag.FlagSet) {
-			flags.Var(oneOf(&kind, "receiver type", receiverTypes...), "type", "who calls")
+			flags.Var(value.OneOf(&kind, "receiver type", receiverTypes...), "type", "who calls")
 			flags.StringVar(&secret, "secret-ref", "", "existing Secret with the token")
 			flags.StringSliceVar(&events, "event", nil, "event to act upon, all when none is given; may be given several times")
 			flags.StringSliceVar(&resources, "resource", nil, "object to reconcile, as <kind>/<name>[.<namespace>]; may be given several times")

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/sshkey"
 )
 
 // secretDoc is a Secret to be written or printed.
@@ -121,7 +122,7 @@ func (d *secretDoc) file(key, name string) error {
 	if name == "" {
 		return nil
 	}
-	text, err := readFile(name)
+	text, err := sshkey.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", key, err)
 	}

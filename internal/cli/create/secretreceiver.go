@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 const webhookAnnotation = "notification.toolkit.fluxcd.io/webhook"
@@ -23,7 +25,7 @@ func (m *maker) secretReceiver() *cobra.Command {
 		short:   "Create or change a Secret for a Receiver of the same name",
 		example: "  # a random token, and the address to give to the caller\n  flux create secret receiver hook --type=github --hostname=flux.example.com",
 		flags: func(flags *pflag.FlagSet) {
-			flags.Var(oneOf(&kind, "receiver type", receiverTypes...), "type", "who calls")
+			flags.Var(value.OneOf(&kind, "receiver type", receiverTypes...), "type", "who calls")
 			flags.StringVar(&token, "token", "", "token that the caller knows, random when empty")
 			flags.StringVar(&hostname, "hostname", "", "host name under which the receiver is reached")
 			flags.StringVar(&email, "email-claim", "", "e-mail address in Google's tokens, for the type gcr")

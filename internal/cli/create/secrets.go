@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/gitops-toolkit/flux/internal/cli/sshkey"
 )
 
 // login is a pair that several kinds of Secret take.
@@ -45,7 +47,7 @@ func (f *tlsFiles) addTo(d *secretDoc) error {
 func (m *maker) secretGit() *cobra.Command {
 	var address, bearer, ca string
 	var user login
-	var keys keyFlags
+	var keys sshkey.Flags
 	return m.secret(secretRecipe{
 		word:    "git",
 		short:   "Create or change a Secret for a Git repository",
@@ -55,7 +57,7 @@ func (m *maker) secretGit() *cobra.Command {
 			flags.StringVar(&bearer, "bearer-token", "", "token for bearer authentication")
 			flags.StringVar(&ca, "ca-crt-file", "", "certificates, PEM encoded, that sign the server's")
 			user.define(flags)
-			keys.define(flags)
+			keys.Define(flags)
 		},
 		build: func(ctx context.Context, d *secretDoc) error {
 			if address == "" {
@@ -86,22 +88,22 @@ func (m *maker) secretGit() *cobra.Command {
 	})
 }
 
-func (m *maker) gitKeys(ctx context.Context, d *secretDoc, u *url.URL, keys *keyFlags, passphrase string) error {
-	hosts, err := scanHostKey(ctx, u)
+func (m *maker) gitKeys(ctx context.Context, d *secretDoc, u *url.URL, keys *sshkey.Flags, passphrase string) error {
+	hosts, err := sshkey.Scan(ctx, u)
 	if err != nil {
 		return err
 	}
-	pair, err := keys.pair(passphrase)
+	pair, err := keys.Pair(passphrase)
 	if err != nil {
 		return err
 	}
-	d.set("identity", string(pair.private))
-	d.set("identity.pub", string(pair.public))
+	d.set("identity", string(pair.Private))
+	d.set("identity.pub", string(pair.Public))
 	d.set("known_hosts", string(hosts))
-	if passphrase != "" && keys.file != "" {
+	if passphrase != "" && keys.File != "" {
 		d.set("password", passphrase)
 	}
-	m.Log.Generatef("deploy key: %s", strings.TrimSpace(string(pair.public)))
+	m.Log.Generatef("deploy key: %s", strings.TrimSpace(string(pair.Public)))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 // clouds are the identities that registries and buckets accept.
@@ -23,7 +24,7 @@ var clouds = []string{"generic", "aws", "azure", "gcp"}
 type verification struct{ provider, secret, issuer, subject string }
 
 func (v *verification) define(flags *pflag.FlagSet) {
-	flags.Var(named("sourceOCIVerifyProvider", oneOf(&v.provider, "source OCI verify provider", "cosign")), "verify-provider", "who verifies signatures: cosign")
+	flags.Var(value.OneOf(&v.provider, "source OCI verify provider", "cosign").Named("sourceOCIVerifyProvider"), "verify-provider", "who verifies signatures: cosign")
 	flags.StringVar(&v.secret, "verify-secret-ref", "", "Secret with the public keys of signers")
 	flags.StringVar(&v.issuer, "verify-issuer", "", "regular expression of the issuer in the signer's certificate")
 	flags.StringVar(&v.subject, "verify-subject", "", "regular expression of the subject in the signer's certificate")
@@ -59,7 +60,7 @@ func (m *maker) ociRepository() *cobra.Command {
 			flags.StringVar(&ref.Tag, "tag", "", "tag to follow")
 			flags.StringVar(&ref.SemVer, "tag-semver", "", "range of versions; the latest tag in it is followed")
 			flags.StringVar(&ref.Digest, "digest", "", "digest to stay at")
-			flags.Var(oneOf(&provider, "source OCI provider", clouds...), "provider", "who authenticates: generic, aws, azure or gcp")
+			flags.Var(value.OneOf(&provider, "source OCI provider", clouds...), "provider", "who authenticates: generic, aws, azure or gcp")
 			flags.StringVar(&secret, "secret-ref", "", "existing Secret with the registry's credentials")
 			flags.StringVar(&proxy, "proxy-secret-ref", "", "existing Secret with the proxy's address and credentials")
 			flags.StringVar(&serviceAccount, "service-account", "", "ServiceAccount whose image pull secrets are used")
@@ -110,7 +111,7 @@ func (m *maker) bucket() *cobra.Command {
 		short:   "Create or change a Bucket source",
 		example: "  flux create source bucket podinfo --bucket-name=podinfo --endpoint=minio.example.com:9000 --access-key=$KEY --secret-key=$SECRET",
 		flags: func(flags *pflag.FlagSet) {
-			flags.Var(oneOf(&spec.Provider, "source Bucket provider", clouds...), "provider", "kind of storage: generic, aws, azure or gcp")
+			flags.Var(value.OneOf(&spec.Provider, "source Bucket provider", clouds...), "provider", "kind of storage: generic, aws, azure or gcp")
 			flags.StringVar(&spec.BucketName, "bucket-name", "", "name of the bucket")
 			flags.StringVar(&spec.Endpoint, "endpoint", "", "address of the storage")
 			flags.StringVar(&spec.Region, "region", "", "region of the bucket")

@@ -2,87 +2,10 @@ package create
 
 import (
 	"fmt"
-	"path"
-	"strconv"
 	"strings"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 )
-
-// checked is a flag whose text is checked, and perhaps rewritten, when it is set.
-type checked struct {
-	text  *string
-	kind  string
-	check func(string) (string, error)
-}
-
-// String returns the text.
-func (c *checked) String() string {
-	if c.text == nil {
-		return ""
-	}
-	return *c.text
-}
-
-// Set checks and keeps the text.
-func (c *checked) Set(text string) error {
-	text, err := c.check(text)
-	if err != nil {
-		return err
-	}
-	*c.text = text
-	return nil
-}
-
-// Type returns the name that help shows.
-func (c *checked) Type() string { return c.kind }
-
-// oneOf is a flag with a few possible values.
-func oneOf(into *string, what string, values ...string) *checked {
-	return &checked{text: into, kind: strings.Join(values, "|"), check: func(text string) (string, error) {
-		for _, value := range values {
-			if text == value {
-				return text, nil
-			}
-		}
-		return "", fmt.Errorf("%s '%s' is not supported, must be one of: %s", what, text, strings.Join(values, ", "))
-	}}
-}
-
-// named gives a flag the type name that help shows.
-func named(kind string, c *checked) *checked {
-	c.kind = kind
-	return c
-}
-
-// safePath is a path below the root of a source: it never leads out of it.
-func safePath(into *string) *checked {
-	return &checked{text: into, kind: "safeRelativePath", check: func(text string) (string, error) {
-		return "./" + strings.TrimPrefix(path.Clean("/"+strings.TrimSpace(text)), "/"), nil
-	}}
-}
-
-// rsaBits is the size of an RSA key.
-type rsaBits int
-
-// String returns the number.
-func (b *rsaBits) String() string { return strconv.Itoa(int(*b)) }
-
-// Set takes numbers that make a key worth having.
-func (b *rsaBits) Set(text string) error {
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return err
-	}
-	if n < 1024 || n%8 != 0 {
-		return fmt.Errorf("RSA key bit size must be a multiple of 8 and at least 1024, not %d", n)
-	}
-	*b = rsaBits(n)
-	return nil
-}
-
-// Type returns the name that help shows.
-func (b *rsaBits) Type() string { return "rsaKeyBits" }
 
 // reference is [kind/]name[.namespace] as flags take it.
 type reference struct {

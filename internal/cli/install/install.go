@@ -17,6 +17,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/cli/ui"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 	"github.com/gitops-toolkit/flux/internal/install"
 	"github.com/gitops-toolkit/flux/internal/version"
 )
@@ -78,10 +79,10 @@ func (f *flags) add(cmd *cobra.Command) {
 	flags.BoolVar(&o.NetworkPolicy, "network-policy", true, "let only what is needed reach the controllers")
 	flags.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "domain of the cluster's Services")
 	flags.StringSliceVar(&o.TolerationKeys, "toleration-keys", nil, "taints that the controllers tolerate")
-	flags.Var(choice{&o.LogLevel, "log level", []string{"debug", "info", "error"}}, "log-level", "least level that the controllers log: debug, info or error")
+	flags.Var(value.OneOf(&o.LogLevel, "log level", "debug", "info", "error"), "log-level", "least level that the controllers log: debug, info or error")
 	flags.BoolVar(&f.force, "force", false, "take over what another tool has installed without asking")
-	flags.Var(choice{&f.topology, "topology", []string{"multi", "single"}}, "topology", "multi: a Deployment for each controller; single: one for all")
-	flags.Var(choice{&f.rbac, "rbac", []string{"full", "minimal"}}, "rbac", "full: as upstream; minimal: least rights for each controller")
+	flags.Var(value.OneOf(&f.topology, "topology", "multi", "single"), "topology", "multi: a Deployment for each controller; single: one for all")
+	flags.Var(value.OneOf(&f.rbac, "rbac", "full", "minimal"), "rbac", "full: as upstream; minimal: least rights for each controller")
 	_ = flags.MarkHidden("manifests")
 }
 
