@@ -1,42 +1,54 @@
 #!/usr/bin/env bash
-# make test: lint, then every test of the main module against one sandbox started for the run.
-# Set SHORT=1 to skip lint and the check of generated files while developing; PKG selects packages.
+# make test: lint, then every test of the three modules; those of the main one share a sandbox that is
+# started for the run. Set SHORT=1 to skip lint, the check of generated files and the other modules
+# while developing; PKG selects packages of the main module.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 hack/test-deps.sh
 make --no-print-directory build
+
+work=$(mktemp -d)
+export FLUX_SANDBOX_HOME="$work/sandbox"
+cleanup() {
+  bin/flux-sandbox down --name test >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+# run DIRECTORY PACKAGES FLAGS…: the tests of one module. What fails is run again, at most twice, and
+# the report names it: a test that needed a second attempt is a bug to look into.
+tools=$PWD/hack/tools/go.mod
+run() {
+  local dir=$1 packages=$2 status=0
+  shift 2
+  rm -f "$work/part"
+  (cd "$dir" && go tool -modfile="$tools" gotestsum --format pkgname --hide-summary=skipped \
+    --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$work/part" \
+    --packages="$packages" -- -count=1 "$@") 2>&1 | tee "$work/out" || status=$?
+  cat "$work/part" >>"$work/again" 2>/dev/null || true
+  return $status
+}
+
+code=0
 if [ -z "${SHORT:-}" ]; then
   hack/lint.sh
   hack/verify-generate.sh
-  (cd test/servers && go test ./...)
-  (cd sandbox && FLUX_TEST_BIN="$PWD/../bin" go test ./internal/node/... ./internal/state ./internal/pki ./test)
+  run test/servers ./... || code=$?
+  FLUX_TEST_BIN="$PWD/bin" run sandbox "./internal/node/... ./internal/state ./internal/pki ./test" || code=$?
 fi
 
-FLUX_SANDBOX_HOME=$(mktemp -d)
-export FLUX_SANDBOX_HOME
-cleanup() {
-  bin/flux-sandbox down --name test >/dev/null 2>&1 || true
-  rm -rf "$FLUX_SANDBOX_HOME"
-}
-trap cleanup EXIT
 bin/flux-sandbox up --name test >&2
 FLUX_TEST_KUBECONFIG=$(bin/flux-sandbox kubeconfig --name test)
 export FLUX_TEST_KUBECONFIG FLUX_TEST_BIN="$PWD/bin"
 go run ./hack/kube -kubeconfig "$FLUX_TEST_KUBECONFIG" crds
 
 # One package at a time: several start sandboxes of their own, and two cores are soon too few for
-# their patience. What fails is run again, at most twice, and the report names it: a test that
-# needed a second attempt is a bug to look into. The runner's own summary is the last line.
-report=$(mktemp)
-code=0
-go tool -modfile=hack/tools/go.mod gotestsum --format pkgname --hide-summary=skipped \
-  --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$report" --packages="${PKG:-./...}" \
-  -- -p 1 -count=1 -timeout 40m ${TESTFLAGS:-} 2>&1 | tee "$report.out" || code=$?
-if [ -s "$report" ]; then
+# their patience.
+run . "${PKG:-./...}" -p 1 -timeout 40m ${TESTFLAGS:-} || code=$?
+if [ -s "$work/again" ]; then
   echo "not green at the first attempt:"
-  cat "$report"
-  tail -n 1 "$report.out"
+  cat "$work/again"
+  tail -n 1 "$work/out"
 fi
-rm -f "$report" "$report.out"
 exit $code

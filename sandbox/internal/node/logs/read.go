@@ -69,6 +69,10 @@ func (r *reader) run(ctx context.Context) error {
 		_, now, _ := r.log.snapshot()
 		switch {
 		case now != pieces:
+			// What was written between the drain and the turn is still in the old piece.
+			if err := r.drain(); err != nil {
+				return err
+			}
 			pieces = now
 			if err := r.reopen(); err != nil {
 				return err
