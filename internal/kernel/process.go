@@ -56,6 +56,7 @@ type Process struct {
 func NewProcess(config *rest.Config, options ProcessOptions) (*Process, error) {
 	config = rest.CopyConfig(config)
 	config.WarningHandler = rest.NoWarnings{}
+	watchHorizon(config)
 	hostname, _ := os.Hostname()
 	p := &Process{
 		config: config, options: options, hostname: hostname, configs: newConfigs(config, options.WatchNamespace),

@@ -96,6 +96,14 @@ func (s *states) seen(name types.NamespacedName, cached meta.Object) {
 	}
 }
 
+// rewind forgets our last write, which the API server does not have any more.
+func (s *states) rewind(name types.NamespacedName) {
+	st := s.get(name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.written = nil
+}
+
 // drop forgets the object; a job of its is cancelled.
 func (s *states) drop(name types.NamespacedName) {
 	s.mu.Lock()

@@ -88,7 +88,13 @@ func (e *engine) objectHandler(alsoReferents bool) handler.EventHandler {
 			siblings.Update(ctx, ev, q)
 			old, now := ev.ObjectOld.(meta.Object), ev.ObjectNew.(meta.Object)
 			e.states.seen(client.ObjectKeyFromObject(now), now)
-			if t := e.asked(old, now); t != 0 {
+			t := e.asked(old, now)
+			if newer(old.GetResourceVersion(), now.GetResourceVersion()) {
+				// The API server was set back: what we remember of the object is of another time.
+				e.states.rewind(client.ObjectKeyFromObject(now))
+				t |= TriggerNew
+			}
+			if t != 0 {
 				e.wake(client.ObjectKeyFromObject(now), t, priorityUrgent)
 			}
 		},

@@ -1,0 +1,113 @@
+package kernel
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+// horizon ends watches that go on from a version which the API server has not reached. That is so
+// after etcd was restored from an older backup: the server takes such a watch, and says nothing on it
+// until the versions have grown past it again. Told that the version has expired, an informer lists
+// anew.
+//
+// A watch that follows one which came to its own end is let through unasked. One that follows a
+// broken connection costs a list of one object, by which the server tells its version.
+type horizon struct {
+	next http.RoundTripper
+
+	mu  sync.Mutex
+	due map[string]time.Time // when the last watch of what was to end
+}
+
+// watchHorizon puts a horizon between the clients of a configuration and its API server.
+func watchHorizon(config *rest.Config) {
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return &horizon{next: next, due: map[string]time.Time{}}
+	})
+}
+
+// RoundTrip implements http.RoundTripper.
+func (h *horizon) RoundTrip(req *http.Request) (*http.Response, error) {
+	from, ok := resumes(req)
+	if !ok || !h.doubtful(req) {
+		return h.next.RoundTrip(req)
+	}
+	now, err := h.ask(req)
+	if err == nil && from > now {
+		return expired(req, from, now), nil
+	}
+	return h.next.RoundTrip(req) // a server that cannot tell will answer the watch with the same error
+}
+
+// resumes returns the version from which a watch wants to go on; not ok is any other request.
+func resumes(req *http.Request) (from uint64, ok bool) {
+	if req.Method != http.MethodGet {
+		return 0, false
+	}
+	q := req.URL.Query()
+	if w := q.Get("watch"); w != "true" && w != "1" || q.Get("sendInitialEvents") == "true" {
+		return 0, false
+	}
+	from, err := strconv.ParseUint(q.Get("resourceVersion"), 10, 64)
+	return from, err == nil && from > 0
+}
+
+// early is how much before its due time the end of a watch counts as its own.
+const early = 5 * time.Second
+
+// doubtful notes that a watch begins, and tells whether the one before it was cut.
+func (h *horizon) doubtful(req *http.Request) bool {
+	q := req.URL.Query()
+	key := req.URL.Path + "?" + q.Get("labelSelector") + "&" + q.Get("fieldSelector")
+	seconds, _ := strconv.Atoi(q.Get("timeoutSeconds"))
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, known := h.due[key]
+	h.due[key] = now.Add(time.Duration(seconds) * time.Second)
+	return known && now.Before(before.Add(-early))
+}
+
+// ask returns the version that the API server has reached.
+func (h *horizon) ask(watch *http.Request) (uint64, error) {
+	req := watch.Clone(watch.Context())
+	req.URL.RawQuery = url.Values{"limit": {"1"}}.Encode()
+	req.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json")
+	resp, err := h.next.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var list metav1.PartialObjectMetadataList
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("the API server answered %s", resp.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 4<<20)).Decode(&list); err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(list.ResourceVersion, 10, 64)
+}
+
+// expired is what the API server answers when it has forgotten a version.
+func expired(req *http.Request, from, now uint64) *http.Response {
+	body, _ := json.Marshal(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+		Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
+		Message: fmt.Sprintf("the API server was set back: it is at version %d, before %d", now, from),
+	})
+	return &http.Response{
+		Status: "410 Gone", StatusCode: http.StatusGone, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)), Request: req,
+	}
+}
