@@ -81,13 +81,21 @@ func (x *index) unlink(name types.NamespacedName) {
 	delete(x.refs, name)
 }
 
-// referrers returns who reads the object and wants to know of one of the changes.
+// referrers returns who reads the object, by its name or with all others of its namespace, and wants to know of one of
+// the changes.
 func (x *index) referrers(k refKey, c Change) []types.NamespacedName {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	all := k
+	all.Name = AnyName
 	var out []types.NamespacedName
 	for name, wake := range x.by[k] {
 		if wake&c != 0 {
+			out = append(out, name)
+		}
+	}
+	for name, wake := range x.by[all] {
+		if wake&c != 0 && x.by[k][name]&c == 0 {
 			out = append(out, name)
 		}
 	}

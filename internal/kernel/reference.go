@@ -24,6 +24,10 @@ const (
 	OnAny = OnRevision | OnReady | OnSpec
 )
 
+// AnyName as the name of a reference means all objects of the kind in the namespace. It is not for ConfigMaps and
+// Secrets.
+const AnyName = "*"
+
 // Reference is one thing that an object reads.
 type Reference struct {
 	// Group and Kind of the referent; "" and ConfigMap or Secret are followed by metadata only.

@@ -1,0 +1,94 @@
+package setters
+
+import (
+	"strings"
+	"testing"
+)
+
+var images = map[string]Image{
+	"ns/app":  {Name: "ghcr.io/org/app", Tag: "1.2.0", Digest: "sha256:" + strings.Repeat("ab", 32)},
+	"ns/num":  {Name: "app", Tag: "1.20"},
+	"ns/word": {Name: "localhost:5000/app", Tag: "on"},
+}
+
+func lookup(namespace, policy string) (Image, bool) {
+	i, ok := images[namespace+"/"+policy]
+	return i, ok
+}
+
+const (
+	digest = "sha256:abababababababababababababababababababababababababababababababab"
+	whole  = "ghcr.io/org/app:1.2.0@" + digest
+)
+
+func m(setter string) string { return `# {"$imagepolicy": "` + setter + `"}` }
+
+func TestApply(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ reason, in, want string }{
+		{"a whole reference", "image: x:1 " + m("ns:app") + "\n", "image: " + whole + " " + m("ns:app") + "\n"},
+		{"the tag", "tag: 1.0.0   " + m("ns:app:tag"), "tag: 1.2.0   " + m("ns:app:tag")},
+		{"the name", "name: x " + m("ns:app:name"), "name: ghcr.io/org/app " + m("ns:app:name")},
+		{"the digest", "digest: \"\" " + m("ns:app:digest"), "digest: \"" + digest + "\" " + m("ns:app:digest")},
+		{"no digest", "digest: " + digest + " " + m("ns:num:digest"), "digest: \"\" " + m("ns:num:digest")},
+		{"single quotes stay", "tag: 'x' " + m("ns:app:tag"), "tag: '1.2.0' " + m("ns:app:tag")},
+		{"double quotes stay", "tag: \"x\\\"y\" " + m("ns:app:tag"), "tag: \"1.2.0\" " + m("ns:app:tag")},
+		{"a number must be a string", "tag: 1.0.0 " + m("ns:num:tag"), "tag: \"1.20\" " + m("ns:num:tag")},
+		{"a number that is right already", "tag: 1.20 " + m("ns:num:tag"), "tag: 1.20 " + m("ns:num:tag")},
+		{"a boolean of old must be a string", "tag: x " + m("ns:word:tag"), "tag: \"on\" " + m("ns:word:tag")},
+		{"CR LF", "a: x " + m("ns:app:tag") + "\r\nb: 'y' " + m("ns:app:tag") + "\r\n", "a: 1.2.0 " + m("ns:app:tag") + "\r\nb: '1.2.0' " + m("ns:app:tag") + "\r\n"},
+		{"no line end, tabs, and a byte order mark", "\ufeffa:\tx\t" + m("ns:app:tag"), "\ufeffa:\t1.2.0\t" + m("ns:app:tag")},
+		{"characters of several bytes", "{ü: \"é\", tag: x} \n---\n'ключ': 'ö' " + m("ns:app:tag"), "{ü: \"é\", tag: x} \n---\n'ключ': '1.2.0' " + m("ns:app:tag")},
+		{"an odd line separator", "a: \"x\u2028y\"\nb: x " + m("ns:app:tag"), "a: \"x\u2028y\"\nb: 1.2.0 " + m("ns:app:tag")},
+		{"anchor and tag", "a: &x !!str x " + m("ns:num:tag") + "\nb: *x\n", "a: &x !!str \"1.20\" " + m("ns:num:tag") + "\nb: *x\n"},
+		{"above the value", "args:\n" + m("ns:app") + "\n- x\n", "args:\n" + m("ns:app") + "\n- " + whole + "\n"},
+		{"in a flow", "{a: x, " + m("ns:app:name") + "\n b: y}\n", "{a: ghcr.io/org/app, " + m("ns:app:name") + "\n b: y}\n"},
+		{"inside a text nothing is a marker", "values: |\n  tag: x " + m("ns:app:tag") + "\n", "values: |\n  tag: x " + m("ns:app:tag") + "\n"},
+		{"behind a key nothing is a marker", "a: " + m("ns:app:tag") + "\n  b: c\n", "a: " + m("ns:app:tag") + "\n  b: c\n"},
+		{"an unknown policy", "tag: x " + m("ns:none:tag"), "tag: x " + m("ns:none:tag")},
+		{"an unknown field", "tag: x " + m("ns:app:version"), "tag: x " + m("ns:app:version")},
+		{"no policy", "tag: x " + m("app"), "tag: x " + m("app")},
+		{"nearly JSON", `tag: x # {"$imagepolicy": "ns:app:tag"`, `tag: x # {"$imagepolicy": "ns:app:tag"`},
+		{"a block", "tag: >- " + m("ns:app:tag") + "\n  x\n", "tag: >- " + m("ns:app:tag") + "\n  x\n"},
+		{"several lines", "tag: x\n  y " + m("ns:app:tag") + "\n", "tag: x\n  y " + m("ns:app:tag") + "\n"},
+	} {
+		got, err := Apply([]byte(tc.in), lookup)
+		if err != nil || string(got.Content) != tc.want {
+			t.Errorf("%s: got %q, want %q, %v", tc.reason, got.Content, tc.want, err)
+		}
+		again, err := Apply(got.Content, lookup)
+		if err != nil || len(again.Changes) != 0 {
+			t.Errorf("%s: a second run changes %+v, %v", tc.reason, again.Changes, err)
+		}
+	}
+}
+
+func TestApplyTellsWhatItDid(t *testing.T) {
+	t.Parallel()
+	in := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: apps}\nspec:\n  image: x:1 " + m("ns:app") + "\n---\n" +
+		"images:\n- newTag: 1 " + m("ns:num:tag") + "\n- newTag: 2 " + m("ns:none:tag") + "\n- newTag: " + m("ns:num:tag") + "\n"
+	got, err := Apply([]byte(in), lookup)
+	if err != nil || len(got.Changes) != 2 || len(got.Skipped) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	first := got.Changes[0]
+	if first.Object != (Object{"web", "apps", "apps/v1", "Deployment"}) || first.Line != 5 || first.Old != "x:1" || first.New != whole || first.Setter != "ns:app" {
+		t.Errorf("first %+v", first)
+	}
+	if second := got.Changes[1]; second.Object != (Object{}) || second.Line != 8 || second.Old != "1" {
+		t.Errorf("second %+v", second)
+	}
+	if s := got.Skipped; !s[0].Missing || s[0].Line != 9 || s[1].Missing || !strings.Contains(s[1].Why, `write ""`) {
+		t.Errorf("skipped %+v", s)
+	}
+}
+
+func TestApplyRefusesWhatIsNoYAML(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"a: [\nb: x " + m("ns:app:tag"), "a: x " + m("ns:app:tag") + "\n---\n\tb: :\n", "{{ if x }}\na: x " + m("ns:app:tag"), "a: \xff"} {
+		got, err := Apply([]byte(in), lookup)
+		if err == nil || string(got.Content) != in || len(got.Changes) != 0 {
+			t.Errorf("%q became %q, %v", in, got.Content, err)
+		}
+	}
+}
