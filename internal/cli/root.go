@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/gitops-toolkit/flux/internal/cli/artifact"
+	"github.com/gitops-toolkit/flux/internal/cli/bootstrap"
 	"github.com/gitops-toolkit/flux/internal/cli/build"
 	"github.com/gitops-toolkit/flux/internal/cli/create"
 	"github.com/gitops-toolkit/flux/internal/cli/debug"
@@ -57,6 +58,7 @@ func newRoot(s *session.Session) *cobra.Command {
 	s.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		get.Command(s),
+		bootstrap.Command(s),
 		build.Command(s),
 		create.Command(s),
 		export.Command(s),

@@ -55,6 +55,17 @@ const (
 	requestLimit = 2 * time.Minute
 )
 
+// Environment variables that say where releases are looked for instead, such as in an air gap.
+const (
+	ReleasesEnv    = "FLUX_RELEASES_URL"
+	ReleasesAPIEnv = "FLUX_RELEASES_API_URL"
+)
+
+// DefaultReleases is the project's own place, or that which the environment names.
+func DefaultReleases() Releases {
+	return Releases{BaseURL: os.Getenv(ReleasesEnv), APIURL: os.Getenv(ReleasesAPIEnv)}
+}
+
 // Request says which manifests are wanted.
 type Request struct {
 	// Version of the release: empty for this program's own, "latest", or a tag.

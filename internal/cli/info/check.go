@@ -99,7 +99,7 @@ func (c *checker) newer(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
-	tag, err := install.Releases{}.Latest(ctx)
+	tag, err := install.DefaultReleases().Latest(ctx)
 	if err != nil {
 		return
 	}

@@ -4,12 +4,8 @@ package install
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,26 +13,17 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/cli/ui"
-	"github.com/gitops-toolkit/flux/internal/cli/value"
 	"github.com/gitops-toolkit/flux/internal/install"
-	"github.com/gitops-toolkit/flux/internal/version"
 )
 
 type flags struct {
-	install.Options
-	version   string
-	manifests string
-	extra     []string
-	export    bool
-	force     bool
-	creds     string
-	topology  string
-	rbac      string
+	*Choices
+	export bool
 }
 
 // Command returns `flux install`.
 func Command(s *session.Session) *cobra.Command {
-	f := &flags{Options: install.Defaults(version.Version), topology: string(install.Multi), rbac: string(install.Full)}
+	f := &flags{Choices: NewChoices()}
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Install or upgrade the controllers",
@@ -55,7 +42,8 @@ func Command(s *session.Session) *cobra.Command {
   flux install --export > flux-system.yaml`,
 		Args: cobra.NoArgs,
 	}
-	f.add(cmd)
+	f.Define(cmd.Flags())
+	cmd.Flags().BoolVar(&f.export, "export", false, "print the manifests on stdout and touch no cluster")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), s.Timeout)
 		defer cancel()
@@ -64,72 +52,12 @@ func Command(s *session.Session) *cobra.Command {
 	return cmd
 }
 
-func (f *flags) add(cmd *cobra.Command) {
-	o := &f.Options
-	flags := cmd.Flags()
-	flags.BoolVar(&f.export, "export", false, "print the manifests on stdout and touch no cluster")
-	flags.StringVarP(&f.version, "version", "v", "", "version to install; by default that of this program, whose manifests are built in")
-	flags.StringVar(&f.manifests, "manifests", "", "directory of the manifests, or page of the releases")
-	flags.StringSliceVar(&o.Components, "components", o.Components, "controllers to install")
-	flags.StringSliceVar(&f.extra, "components-extra", nil, "controllers to install besides: "+strings.Join(install.ExtraComponents, ", "))
-	flags.StringVar(&o.Registry, "registry", o.Registry, "registry of the images")
-	flags.StringVar(&f.creds, "registry-creds", "", "user:password of the registry, kept in the Secret of --image-pull-secret")
-	flags.StringVar(&o.ImagePullSecret, "image-pull-secret", "", "Secret with which the images are pulled")
-	flags.BoolVar(&o.WatchAllNamespaces, "watch-all-namespaces", true, "serve the objects of all namespaces; false: only of that of the installation")
-	flags.BoolVar(&o.NetworkPolicy, "network-policy", true, "let only what is needed reach the controllers")
-	flags.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "domain of the cluster's Services")
-	flags.StringSliceVar(&o.TolerationKeys, "toleration-keys", nil, "taints that the controllers tolerate")
-	flags.Var(value.OneOf(&o.LogLevel, "log level", "debug", "info", "error"), "log-level", "least level that the controllers log: debug, info or error")
-	flags.BoolVar(&f.force, "force", false, "take over what another tool has installed without asking")
-	flags.Var(value.OneOf(&f.topology, "topology", "multi", "single"), "topology", "multi: a Deployment for each controller; single: one for all")
-	flags.Var(value.OneOf(&f.rbac, "rbac", "full", "minimal"), "rbac", "full: as upstream; minimal: least rights for each controller")
-	_ = flags.MarkHidden("manifests")
-}
-
-// settle turns flags into options.
-func (f *flags) settle(s *session.Session) (user, password string, err error) {
-	f.Namespace = s.Namespace
-	f.Components = distinct(append(slices.Clone(f.Components), f.extra...))
-	f.Topology, f.RBAC = install.Topology(f.topology), install.RBAC(f.rbac)
-	if f.creds == "" {
-		return "", "", nil
-	}
-	if f.ImagePullSecret == "" {
-		return "", "", errors.New("--registry-creds requires --image-pull-secret to be set")
-	}
-	user, password, ok := strings.Cut(f.creds, ":")
-	if !ok || user == "" {
-		return "", "", errors.New("invalid --registry-creds format, expected 'user:password'")
-	}
-	return user, password, nil
-}
-
-func distinct(names []string) []string {
-	var out []string
-	for _, name := range names {
-		if !slices.Contains(out, name) {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
 func (f *flags) run(ctx context.Context, s *session.Session) error {
-	user, password, err := f.settle(s)
-	if err != nil {
-		return err
-	}
-	// Nothing is said before the components are known to exist.
-	if err := install.CheckComponents(f.Components); err != nil {
-		return err
-	}
-	request := install.Request{Version: f.version, Program: version.Version, Path: f.manifests}
-	bundle, err := install.Releases{}.Manifests(ctx, request)
+	bundle, err := f.Settle(ctx, s.Namespace)
 	if err != nil {
 		return err
 	}
 	defer bundle.Close()
-	f.Version = bundle.Version
 	if f.export {
 		objects, err := install.Build(bundle.Files, f.Options)
 		if err != nil {
@@ -137,10 +65,7 @@ func (f *flags) run(ctx context.Context, s *session.Session) error {
 		}
 		return install.Write(s.Out, objects, f.Options)
 	}
-	i := &installer{Session: s, flags: f, bundle: bundle}
-	if f.creds != "" {
-		i.secret = pullSecret(f.Namespace, f.ImagePullSecret, f.Registry, user, password)
-	}
+	i := &installer{Session: s, flags: f, bundle: bundle, secret: f.PullSecret()}
 	return i.run(ctx)
 }
 
@@ -186,7 +111,7 @@ func (i *installer) guard(ctx context.Context) error {
 	switch {
 	case found.Bootstrapped:
 		return fmt.Errorf("this cluster has already been bootstrapped with Flux %s! Please use 'flux bootstrap' to upgrade", found.Version)
-	case found.ManagedBy != "" && !i.force:
+	case found.ManagedBy != "" && !i.Force:
 		i.Log.Rawf("Flux %s has been installed on this cluster with %s!\n", found.Version, found.ManagedBy)
 		if err := ui.Confirm(i.In, i.Err, "Are you sure you want to take over this installation"); err != nil {
 			return errors.New("installation cancelled")
@@ -259,20 +184,4 @@ func (i *installer) verify(ctx context.Context, objects []*unstructured.Unstruct
 	}
 	i.Log.Successf("install finished")
 	return nil
-}
-
-// pullSecret holds credentials as the kubelet reads them.
-func pullSecret(namespace, name, registry, user, password string) *unstructured.Unstructured {
-	host, _, _ := strings.Cut(registry, "/")
-	config, _ := json.Marshal(map[string]any{"auths": map[string]any{host: map[string]string{
-		"username": user, "password": password,
-		"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password)),
-	}}})
-	secret := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
-		"data": map[string]any{".dockerconfigjson": base64.StdEncoding.EncodeToString(config)},
-	}}
-	secret.SetNamespace(namespace)
-	secret.SetName(name)
-	return secret
 }

@@ -55,12 +55,22 @@ type pgpSigner struct{ entity *openpgp.Entity }
 
 // NewPGPSigner reads an armoured private key. The first key in it that can sign is used; a passphrase unlocks it.
 func NewPGPSigner(ring []byte, passphrase string) (Signer, error) {
-	list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(ring))
+	return NewPGPSignerOf(ring, passphrase, "")
+}
+
+// NewPGPSignerOf reads a key ring, armoured or not, and uses its key of that id, the last 16 digits of the
+// fingerprint; of an empty id, the first.
+func NewPGPSignerOf(ring []byte, passphrase, id string) (Signer, error) {
+	read := openpgp.ReadKeyRing
+	if bytes.HasPrefix(bytes.TrimSpace(ring), []byte("-----BEGIN")) {
+		read = openpgp.ReadArmoredKeyRing
+	}
+	list, err := read(bytes.NewReader(ring))
 	if err != nil {
 		return nil, fmt.Errorf("OpenPGP signing key: %w", err)
 	}
 	for _, e := range list {
-		if e.PrivateKey == nil {
+		if e.PrivateKey == nil || id != "" && !strings.EqualFold(e.PrimaryKey.KeyIdString(), id) {
 			continue
 		}
 		if e.PrivateKey.Encrypted {
@@ -69,6 +79,9 @@ func NewPGPSigner(ring []byte, passphrase string) (Signer, error) {
 			}
 		}
 		return pgpSigner{e}, nil
+	}
+	if id != "" {
+		return nil, fmt.Errorf("OpenPGP signing key: the key ring has no private key with the id %s", id)
 	}
 	return nil, errors.New("OpenPGP signing key: the key ring has no private key")
 }

@@ -59,6 +59,9 @@ type Auth struct {
 	// Identity is the SSH private key; Passphrase decrypts it.
 	Identity   []byte
 	Passphrase string
+	// Agent is the socket of an SSH agent whose identities are used when there is no Identity. Only the
+	// command line sets it.
+	Agent string
 	// KnownHosts is the content of a known_hosts file, required for SSH.
 	KnownHosts []byte
 	// Principal, if set, names whoever the credentials stand for, so that a token which is renewed

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/net/proxy"
 )
@@ -32,7 +33,7 @@ func newSSH(u *url.URL, r Remote, a Algorithms) (*sshDialer, error) {
 		port = "22"
 	}
 	d := &sshDialer{addr: net.JoinHostPort(u.Hostname(), port), path: quotePath(u.Path)}
-	signer, err := parseIdentity(r.Auth)
+	login, err := sshLogin(r.Auth)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func newSSH(u *url.URL, r Remote, a Algorithms) (*sshDialer, error) {
 	d.config = &ssh.ClientConfig{
 		Config:            ssh.Config{KeyExchanges: a.KeyExchanges},
 		User:              user,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		Auth:              []ssh.AuthMethod{login},
 		HostKeyCallback:   check,
 		HostKeyAlgorithms: algorithms,
 		ClientVersion:     "SSH-2.0-gitops-toolkit-flux",
@@ -80,6 +81,25 @@ func quotePath(path string) string {
 		path = path[1:]
 	}
 	return "'" + strings.NewReplacer(`'`, `'\''`, `!`, `'\!'`).Replace(path) + "'"
+}
+
+// sshLogin proves who we are with the identity, or with those that an agent holds.
+func sshLogin(a Auth) (ssh.AuthMethod, error) {
+	if len(a.Identity) == 0 && a.Agent != "" {
+		return ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+			conn, err := net.Dial("unix", a.Agent)
+			if err != nil {
+				return nil, fmt.Errorf("SSH agent: %w", err)
+			}
+			// The signers use the connection for as long as the login takes; it ends with the process.
+			return agent.NewClient(conn).Signers()
+		}), nil
+	}
+	signer, err := parseIdentity(a)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.PublicKeys(signer), nil
 }
 
 func parseIdentity(a Auth) (ssh.Signer, error) {

@@ -1,0 +1,167 @@
+package bootstrap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/install"
+	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+)
+
+// Names of the files below the cluster's directory.
+const (
+	ComponentsFile    = "gotk-components.yaml"
+	SyncFile          = "gotk-sync.yaml"
+	KustomizationFile = "kustomization.yaml"
+)
+
+// kustomizationNames are those under which kustomize finds its file.
+var kustomizationNames = []string{KustomizationFile, "kustomization.yml", "Kustomization"}
+
+var (
+	kustomizations = schema.GroupVersionResource{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Resource: "kustomizations"}
+	repositories   = schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "gitrepositories"}
+	secrets        = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+)
+
+// directory is where the files of the controllers are, from the root of the repository.
+func (o *Options) directory() string {
+	return path.Join(path.Clean("/" + o.Path)[1:], o.Install.Namespace)
+}
+
+// get reads an object of the namespace; nil when there is none, or the cluster does not know the kind.
+func (r *run) get(ctx context.Context, resource schema.GroupVersionResource, name string) (*unstructured.Unstructured, error) {
+	obj, err := r.client.Dynamic().Resource(resource).Namespace(r.Install.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s %s/%s: %w", resource.Resource, r.Install.Namespace, name, err)
+	}
+	return obj, nil
+}
+
+// guard refuses to move a cluster to another directory, before anything is done.
+func (r *run) guard(ctx context.Context) error {
+	live, err := r.get(ctx, kustomizations, r.Install.Namespace)
+	if err != nil || live == nil {
+		return err
+	}
+	now, _, _ := unstructured.NestedString(live.Object, "spec", "path")
+	if clean(now) != clean(r.Path) {
+		return fmt.Errorf("sync path configuration (%q) would overwrite path (%q) of existing Kustomization %s/%s: give --path=%s, or delete that Kustomization first",
+			r.Path, now, r.Install.Namespace, r.Install.Namespace, now)
+	}
+	return nil
+}
+
+func clean(p string) string { return path.Clean("/" + p) }
+
+// components commits the manifests of the controllers, and installs them where no controller would.
+func (r *run) components(ctx context.Context) error {
+	r.log.Actionf("generating component manifests")
+	objects, err := install.Build(r.Bundle.Files, r.Install)
+	if err != nil {
+		return fmt.Errorf("component manifest generation failed: %w", err)
+	}
+	r.objects = objects
+	var text bytes.Buffer
+	if err := install.Write(&text, objects, r.Install); err != nil {
+		return fmt.Errorf("component manifest generation failed: %w", err)
+	}
+	r.log.Successf("generated component manifests")
+	err = r.tree.commit(ctx, "component manifests", fmt.Sprintf("Add Flux %s component manifests", r.Install.Version), func() ([]gitrepo.Edit, error) {
+		return []gitrepo.Edit{{Path: path.Join(r.directory(), ComponentsFile), Content: text.Bytes()}}, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.install(ctx); err != nil {
+		return err
+	}
+	r.log.Successf("reconciled components")
+	return nil
+}
+
+func (r *run) install(ctx context.Context) error {
+	syncing, err := r.syncing(ctx)
+	if err != nil {
+		return err
+	}
+	if !syncing {
+		objects, err := r.customised(ctx)
+		if err != nil {
+			return err
+		}
+		r.log.Actionf("installing components in %q namespace", r.Install.Namespace)
+		if _, err := install.Apply(ctx, r.client, objects); err != nil {
+			return fmt.Errorf("install failed: %w", err)
+		}
+		r.log.Successf("installed components")
+	}
+	if r.PullSecret == nil {
+		return nil
+	}
+	if _, err := install.Apply(ctx, r.client, []*unstructured.Unstructured{r.PullSecret}); err != nil {
+		return fmt.Errorf("failed to reconcile image pull secret: %w", err)
+	}
+	r.log.Successf("reconciled image pull secret %s", r.PullSecret.GetName())
+	return nil
+}
+
+// syncing tells whether the cluster has ever applied the repository, and so will again.
+func (r *run) syncing(ctx context.Context) (bool, error) {
+	live, err := r.get(ctx, kustomizations, r.Install.Namespace)
+	if err != nil || live == nil {
+		return false, err
+	}
+	applied, _, _ := unstructured.NestedString(live.Object, "status", "lastAppliedRevision")
+	return applied != "", nil
+}
+
+// customised returns the objects as the kustomization.yaml of the repository makes them, so that
+// patches that people keep there hold from the first moment.
+func (r *run) customised(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	files, err := r.tree.files(r.directory())
+	if err != nil || !hasKustomization(files) {
+		return r.objects, err
+	}
+	dir, err := r.tree.checkout()
+	if err != nil {
+		return nil, err
+	}
+	if files[SyncFile] == nil {
+		sync := filepath.Join(dir, filepath.FromSlash(r.directory()), SyncFile)
+		if err := os.WriteFile(sync, nil, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	result, err := build.Build(ctx, build.Options{Root: dir, Mount: "/repository", Path: r.directory()})
+	if err != nil {
+		return nil, fmt.Errorf("the %s of the repository does not build, mend it and run again: %w", path.Join(r.directory(), KustomizationFile), err)
+	}
+	if len(result.Objects) == 0 {
+		return nil, errors.New("the kustomization.yaml of the repository builds to nothing: it must list " + ComponentsFile)
+	}
+	return result.Objects, nil
+}
+
+func hasKustomization(files map[string][]byte) bool {
+	for _, name := range kustomizationNames {
+		if _, ok := files[name]; ok {
+			return true
+		}
+	}
+	return false
+}
