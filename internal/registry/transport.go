@@ -129,6 +129,8 @@ func (g *guard) bounded(req *http.Request, resp *http.Response) *http.Response {
 	switch {
 	case strings.Contains(req.URL.Path, "/manifests/"):
 		resp.Body = &limitedBody{ReadCloser: resp.Body, left: g.opts.Limits.Manifest, what: "manifest"}
+	case strings.Contains(req.URL.Path, "/referrers/"):
+		resp.Body = &limitedBody{ReadCloser: resp.Body, left: g.opts.Limits.Manifest, what: "list of referrers"}
 	case strings.HasSuffix(req.URL.Path, "/tags/list"):
 		resp.Body = &limitedBody{ReadCloser: resp.Body, left: g.opts.Limits.TagsPage, what: "list of tags"}
 	}
