@@ -58,7 +58,7 @@ func NewCache(f Fetcher, bound int64) *Cache {
 // Load returns the chart of an artifact. The chart is the caller's: changing it changes nothing here.
 func (c *Cache) Load(ctx context.Context, ref artifact.Ref) (*chart.Chart, error) {
 	if got := c.lookup(ref.Digest); got != nil {
-		return clone(got), nil
+		return Clone(got), nil
 	}
 	ch := c.flight.DoChan(string(ref.Digest), func() (any, error) {
 		if got := c.lookup(ref.Digest); got != nil {
@@ -73,7 +73,7 @@ func (c *Cache) Load(ctx context.Context, ref artifact.Ref) (*chart.Chart, error
 		if r.Err != nil {
 			return nil, r.Err
 		}
-		return clone(r.Val.(*chart.Chart)), nil
+		return Clone(r.Val.(*chart.Chart)), nil
 	}
 }
 
@@ -179,8 +179,8 @@ func weighValue(v any) int64 {
 	return size
 }
 
-// clone copies what Helm's actions change: metadata, values, the tree of dependencies. Files are shared.
-func clone(c *chart.Chart) *chart.Chart {
+// Clone copies what Helm's actions change: metadata, values, the tree of dependencies. Files are shared.
+func Clone(c *chart.Chart) *chart.Chart {
 	out := &chart.Chart{
 		Lock: c.Lock, Templates: c.Templates, Schema: c.Schema, SchemaModTime: c.SchemaModTime, Files: c.Files, ModTime: c.ModTime,
 	}
@@ -205,7 +205,7 @@ func clone(c *chart.Chart) *chart.Chart {
 		out.Values, _ = copyValue(c.Values).(map[string]any)
 	}
 	for _, d := range c.Dependencies() {
-		out.AddDependency(clone(d))
+		out.AddDependency(Clone(d))
 	}
 	return out
 }

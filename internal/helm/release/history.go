@@ -67,17 +67,19 @@ func succeeded(s *helmv2.Snapshot, ignoreTests bool) bool {
 }
 
 // FullName is <namespace>/<name>.v<version>.
-func FullName(s *helmv2.Snapshot) string { return fmt.Sprintf("%s/%s.v%d", s.Namespace, s.Name, s.Version) }
+func FullName(s *helmv2.Snapshot) string {
+	return fmt.Sprintf("%s/%s.v%d", s.Namespace, s.Name, s.Version)
+}
 
 // VersionedChart is <chart>@<version>.
 func VersionedChart(s *helmv2.Snapshot) string { return s.ChartName + "@" + s.ChartVersion }
 
-// Tests returns how the tests of a stored release went; none is an empty map, not nil.
+// Tests returns how the tests of a stored release went that have run; none is an empty map, not nil.
 func Tests(rel *helm.Release) *map[string]*helmv2.TestHookStatus {
 	out := map[string]*helmv2.TestHookStatus{}
 	for _, h := range rel.Hooks {
-		if !IsTest(h) {
-			continue
+		if !IsTest(h) || h.LastRun.StartedAt.IsZero() {
+			continue // filtered out, or never reached
 		}
 		t := &helmv2.TestHookStatus{Phase: h.LastRun.Phase.String()}
 		if !h.LastRun.StartedAt.IsZero() {
@@ -102,7 +104,7 @@ func Tested(s *helmv2.Snapshot) bool {
 		return true
 	}
 	for _, t := range *s.TestHooks {
-		if t.Phase != helm.HookPhaseSucceeded.String() && t.Phase != "" {
+		if t.Phase != helm.HookPhaseSucceeded.String() {
 			return false
 		}
 	}

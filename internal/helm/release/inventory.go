@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
 )
@@ -19,12 +22,22 @@ import (
 // Objects reads the objects of a manifest; lists are taken apart.
 func Objects(manifest string) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
+	// The reader may lose a last line that does not end.
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest + "\n")))
 	for {
-		u := &unstructured.Unstructured{}
-		if err := decoder.Decode(&u.Object); errors.Is(err, io.EOF) {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
 			return out, nil
-		} else if err != nil {
+		}
+		if err != nil {
+			return nil, err
+		}
+		text, err := yaml.YAMLToJSON(document)
+		if err != nil {
+			return nil, err
+		}
+		u := &unstructured.Unstructured{}
+		if err := json.Unmarshal(text, &u.Object); err != nil {
 			return nil, err
 		}
 		if len(u.Object) == 0 {
@@ -34,7 +47,7 @@ func Objects(manifest string) ([]*unstructured.Unstructured, error) {
 			out = append(out, u)
 			continue
 		}
-		err := u.EachListItem(func(item runtime.Object) error {
+		err = u.EachListItem(func(item runtime.Object) error {
 			if one, ok := item.(*unstructured.Unstructured); ok {
 				out = append(out, one)
 			}
