@@ -57,7 +57,7 @@ type rule struct {
 	reason string
 }
 
-var libraries = []string{"internal/artifact", "internal/gitrepo", "internal/registry", "internal/auth", "internal/apply", "internal/cel"}
+var libraries = []string{"internal/artifact", "internal/gitrepo", "internal/registry", "internal/charts", "internal/auth", "internal/apply", "internal/cel"}
 var controllers = []string{"internal/source", "internal/kustomize", "internal/helm", "internal/notify", "internal/image"}
 
 var rules = []rule{
