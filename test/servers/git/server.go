@@ -23,6 +23,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // AnyPort is a listen address on loopback with a port that the system chooses.
@@ -50,6 +52,8 @@ type Options struct {
 	// AuthorizedKeys, in the format of the file of that name, are the keys that may log in over SSH.
 	// Empty: any key, or none, may.
 	AuthorizedKeys []byte
+	// AuthorizeKey, if set, is asked instead about each key that wants to log in.
+	AuthorizeKey func(key ssh.PublicKey) bool
 	// HostKeyType is "ed25519" (default), "rsa" or "ecdsa".
 	HostKeyType string
 

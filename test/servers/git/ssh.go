@@ -44,6 +44,15 @@ func (s *Server) startSSH() (err error) {
 func (s *Server) sshConfig() (*ssh.ServerConfig, error) {
 	config := &ssh.ServerConfig{}
 	config.AddHostKey(s.keys.host)
+	if s.opts.AuthorizeKey != nil {
+		config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			if s.opts.AuthorizeKey(key) {
+				return nil, nil
+			}
+			return nil, errors.New("key is not authorized")
+		}
+		return config, nil
+	}
 	if len(bytes.TrimSpace(s.opts.AuthorizedKeys)) == 0 {
 		config.NoClientAuth = true
 		return config, nil
