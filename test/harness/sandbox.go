@@ -127,3 +127,11 @@ func established(crd *unstructured.Unstructured) bool {
 	}
 	return false
 }
+
+// Map has the node run pods of an image, REPOSITORY[:TAG], as processes of a program.
+func (s *Sandbox) Map(image, program string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, err := s.run(ctx, "up", "--image", image+"="+program)
+	return err
+}
