@@ -42,6 +42,8 @@ type Progress struct {
 	Ready string
 	// Conditions of the kind's own to set with it.
 	Conditions []metav1.Condition
+	// Change sets other fields of the status that are to be seen while the work goes on; nil: none.
+	Change func(meta.Object)
 }
 
 // Host is the kernel's side of a request; tests of a kind bring their own (see kerneltest).

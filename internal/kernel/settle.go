@@ -71,7 +71,9 @@ func (e *engine) conclude(ctx context.Context, p *pass, o Outcome) (reconcile.Re
 	}
 	judge(p.object, o, a.progress)
 	answer(p.object, request)
-	written, err := e.write(ctx, p.st, p.base, func(latest meta.Object) meta.Object {
+	writing, done := outlive(ctx, verdictGrace)
+	defer done()
+	written, err := e.write(writing, p.st, p.base, func(latest meta.Object) meta.Object {
 		out, err := e.transplant(p.base, p.object, latest)
 		if err != nil {
 			p.log.Error(err, "status was not written")
@@ -88,6 +90,20 @@ func (e *engine) conclude(ctx context.Context, p *pass, o Outcome) (reconcile.Re
 	observe(e.gvk.Kind, p.name, took)
 	e.announce(p, a, o)
 	return e.plan(p, o, took)
+}
+
+// verdictGrace is how long a verdict may still be written when the process stops: one that was stored
+// without our hearing of it would never get its event.
+const verdictGrace = 3 * time.Second
+
+// outlive returns a context that ends some time after ctx does.
+func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // keepResult hands the job's result to the next pass too, because this one could not tell.

@@ -68,11 +68,14 @@ func judge(obj meta.Object, o Outcome, progress *Progress) {
 		removeCondition(obj, meta.ReconcilingCondition)
 	}
 	if r.stalled {
-		setCondition(obj, metav1.Condition{Type: meta.StalledCondition, Status: metav1.ConditionTrue, Reason: reason, Message: redact(o.Message)})
+		setCondition(obj, metav1.Condition{
+			Type: meta.StalledCondition, Status: metav1.ConditionTrue,
+			Reason: cmp.Or(o.StallReason, reason), Message: redact(cmp.Or(o.StallMessage, o.Message)),
+		})
 	} else {
 		removeCondition(obj, meta.StalledCondition)
 	}
-	if r.observe && !o.Unobserved {
+	if (r.observe || o.Observed) && !o.Unobserved {
 		obj.SetObservedGeneration(obj.GetGeneration())
 	}
 }
@@ -119,6 +122,9 @@ func show(obj meta.Object, p Progress) {
 	for _, c := range p.Conditions {
 		c.Message = redact(c.Message)
 		setCondition(obj, c)
+	}
+	if p.Change != nil {
+		p.Change(obj)
 	}
 }
 
