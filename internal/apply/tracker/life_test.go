@@ -320,6 +320,13 @@ func TestFullPass(t *testing.T) {
 	if len(phases) < 90 {
 		t.Errorf("%d phases of 100 owners", len(phases))
 	}
+	var oldest, youngest time.Duration = 0, 24 * time.Hour
+	for at := range phases {
+		oldest, youngest = max(oldest, now.Sub(at)), min(youngest, now.Sub(at))
+	}
+	if oldest < 10*time.Hour || oldest > 12*time.Hour || youngest < 0 || youngest > 2*time.Hour {
+		t.Errorf("the phases are from %s to %s, want them over half of the interval", youngest, oldest)
+	}
 	o := tr.Owner(Key{"ns", "1"})
 	now = now.Add(24 * time.Hour)
 	if !o.FullPassDue() {

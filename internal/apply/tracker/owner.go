@@ -1,7 +1,8 @@
 package tracker
 
 import (
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"time"
@@ -169,9 +170,9 @@ func (o *Owner) FullPassDone() {
 
 // spread gives each owner its own phase of the full pass.
 func (t *Tracker) spread(key Key) time.Time {
-	h := fnv.New32a()
-	h.Write([]byte(key.Namespace + "/" + key.Name))
-	return t.Now().Add(-time.Duration(h.Sum32()) * t.FullPassInterval / (1 << 33))
+	sum := sha256.Sum256([]byte(key.Namespace + "/" + key.Name))
+	part := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 33) // of the interval, below a half
+	return t.Now().Add(-time.Duration(part * float64(t.FullPassInterval)))
 }
 
 // Due reports whether a pass with AtRevision has something to look at although what is desired is
