@@ -49,7 +49,9 @@ type Draft struct {
 
 // NewCommit is a commit with the objects that are new in it.
 type NewCommit struct {
-	Hash    Hash
+	Hash Hash
+	// Tree is what its files are.
+	Tree    Hash
 	objects []pack.Object
 }
 
@@ -82,7 +84,7 @@ func (d Draft) Make() (*NewCommit, error) {
 		return nil, err
 	}
 	hash := m.add(plumbing.CommitObject, data)
-	return &NewCommit{Hash: hash, objects: m.objects}, nil
+	return &NewCommit{Hash: hash, Tree: tree, objects: m.objects}, nil
 }
 
 func checkPath(p string) error {

@@ -15,8 +15,6 @@ const (
 	GitOperationFailedReason         = "GitOperationFailed"
 	UpdateFailedReason               = "UpdateFailed"
 	InvalidPolicySelectorReason      = "InvalidPolicySelector"
-	// NotSupportedReason is ours, for a field that this version does not act on.
-	NotSupportedReason = "NotSupported"
 )
 
 // MarkersSkippedCondition is ours: it is present, as True, on an ImageUpdateAutomation while there are markers in its

@@ -75,7 +75,7 @@ func NewPGPSignerOf(ring []byte, passphrase, id string) (Signer, error) {
 		}
 		if e.PrivateKey.Encrypted {
 			if err := e.DecryptPrivateKeys([]byte(passphrase)); err != nil {
-				return nil, errors.New("OpenPGP signing key: the passphrase does not unlock it")
+				return nil, fmt.Errorf("OpenPGP signing key: %w", ErrPassphrase)
 			}
 		}
 		return pgpSigner{e}, nil

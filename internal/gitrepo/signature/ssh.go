@@ -3,6 +3,7 @@ package signature
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/pem"
@@ -150,7 +151,30 @@ func NewSSHSigner(key []byte, passphrase string) (Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("SSH signing key: %w", err)
 	}
+	if err := checkSSHKey(signer.PublicKey()); err != nil {
+		return nil, fmt.Errorf("SSH signing key: %w", err)
+	}
 	return sshSigner{signer}, nil
+}
+
+// minRSA is the least size of RSA keys, in bits.
+const minRSA = 2048
+
+// checkSSHKey refuses keys whose signatures nobody should trust.
+func checkSSHKey(key ssh.PublicKey) error {
+	switch t := key.Type(); t {
+	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521:
+		return nil
+	case ssh.KeyAlgoRSA:
+		if k, ok := key.(ssh.CryptoPublicKey); ok {
+			if public, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok && public.N.BitLen() >= minRSA {
+				return nil
+			}
+		}
+		return fmt.Errorf("the RSA key has less than %d bits", minRSA)
+	default:
+		return fmt.Errorf("keys of the type %s are not supported: use ed25519, ecdsa, or rsa with %d bits or more", t, minRSA)
+	}
 }
 
 func (s sshSigner) Sign(payload []byte) (string, error) {

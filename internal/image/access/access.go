@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/dockerconfig"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
@@ -24,14 +26,19 @@ import (
 // ErrImage is wrapped when spec.image names no repository.
 var ErrImage = errors.New("invalid image")
 
-// ErrNotSupported is wrapped for a field that this version does not act on.
-var ErrNotSupported = errors.New("not supported")
-
 // Cluster reads what holds credentials, and tells versions without a request.
 type Cluster interface {
 	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
 	GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error)
 	Version(namespace string, ref kernel.Reference) (version string, ok bool)
+	// CheckCloudAccount and CloudAccount see to the ServiceAccount whose identity at a cloud logs in.
+	CheckCloudAccount(named, field, purpose string) error
+	CloudAccount(ctx context.Context, namespace, named, fallback string) (*corev1.ServiceAccount, error)
+}
+
+// Clouds get logins for the registries of clouds.
+type Clouds interface {
+	Registry(ctx context.Context, provider string, id cloud.Identity, host string) (auth.Login, time.Time, error)
 }
 
 // Manager is the Cluster of a controller.
@@ -43,10 +50,18 @@ func (m Manager) GetServiceAccount(ctx context.Context, key types.NamespacedName
 	return sa, m.Live().Get(ctx, key, sa)
 }
 
+// Options of an Opener. All but DefaultAccount are required.
+type Options struct {
+	Cluster    Cluster
+	Registries *registry.Pool
+	Clouds     Clouds
+	// DefaultAccount is the ServiceAccount whose identity at a cloud is used where an object names none.
+	DefaultAccount string
+}
+
 // Opener opens registries. It is safe for concurrent use.
 type Opener struct {
-	cluster    Cluster
-	registries *registry.Pool
+	Options
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]known
@@ -57,11 +72,12 @@ type Opener struct {
 type known struct {
 	versions string
 	repo     *registry.Repository
+	until    time.Time // zero if its login does not age
 }
 
 // NewOpener returns one that has opened nothing.
-func NewOpener(c Cluster, p *registry.Pool) *Opener {
-	return &Opener{cluster: c, registries: p, known: map[types.NamespacedName]known{}}
+func NewOpener(o Options) *Opener {
+	return &Opener{Options: o, known: map[types.NamespacedName]known{}}
 }
 
 // CheckImage tells what is wrong with spec.image, and returns the name in full. Errors are ErrImage.
@@ -109,15 +125,12 @@ func SecretNames(obj *imagev1.ImageRepository) (names []string) {
 }
 
 // Open opens the repository, or takes the one of the last time if nothing that it is built from has changed. Errors
-// that are neither ErrImage nor ErrNotSupported are about credentials.
+// that are neither ErrImage nor a kernel.GateDisabledError are about credentials.
 func (o *Opener) Open(ctx context.Context, obj *imagev1.ImageRepository) (*registry.Repository, error) {
 	if _, err := CheckImage(obj.Spec.Image); err != nil {
 		return nil, err
 	}
-	if p := cmp.Or(obj.Spec.Provider, "generic"); p != "generic" {
-		return nil, fmt.Errorf("%w: spec.provider '%s'", ErrNotSupported, p)
-	}
-	sa, err := o.serviceAccount(ctx, obj)
+	sa, err := o.account(ctx, obj)
 	if err != nil {
 		return nil, err
 	}
@@ -126,20 +139,20 @@ func (o *Opener) Open(ctx context.Context, obj *imagev1.ImageRepository) (*regis
 	o.mu.Lock()
 	k, found := o.known[key]
 	o.mu.Unlock()
-	if ok && found && k.versions == versions {
+	if ok && found && k.versions == versions && (k.until.IsZero() || time.Now().Before(k.until)) {
 		return k.repo, nil
 	}
-	remote, err := o.remote(ctx, obj, sa)
+	remote, until, err := o.remote(ctx, obj, sa)
 	if err != nil {
 		return nil, err
 	}
-	repo, err := o.registries.Open(remote)
+	repo, err := o.Registries.Open(remote)
 	if err != nil {
 		return nil, fmt.Errorf("spec.certSecretRef: %w", err)
 	}
 	if ok {
 		o.mu.Lock()
-		o.known[key] = known{versions, repo}
+		o.known[key] = known{versions, repo, until}
 		o.mu.Unlock()
 	}
 	return repo, nil
@@ -163,7 +176,7 @@ func (o *Opener) Versions(obj *imagev1.ImageRepository, sa *corev1.ServiceAccoun
 		}
 	}
 	for _, name := range names {
-		v, known := o.cluster.Version(obj.Namespace, kernel.Secret(name))
+		v, known := o.Cluster.Version(obj.Namespace, kernel.Secret(name))
 		if !known {
 			return "", false
 		}
@@ -172,47 +185,62 @@ func (o *Opener) Versions(obj *imagev1.ImageRepository, sa *corev1.ServiceAccoun
 	return text, true
 }
 
-func (o *Opener) serviceAccount(ctx context.Context, obj *imagev1.ImageRepository) (*corev1.ServiceAccount, error) {
+// byCloud tells whether a cloud provider logs in.
+func byCloud(obj *imagev1.ImageRepository) bool {
+	return cmp.Or(obj.Spec.Provider, cloud.Generic) != cloud.Generic
+}
+
+// account is the ServiceAccount whose pull secrets, or whose identity at a cloud, log in; nil if there is none.
+func (o *Opener) account(ctx context.Context, obj *imagev1.ImageRepository) (*corev1.ServiceAccount, error) {
+	if byCloud(obj) {
+		if err := o.Cluster.CheckCloudAccount(obj.Spec.ServiceAccountName, "spec.serviceAccountName", "provider"); err != nil {
+			return nil, err
+		}
+		return o.Cluster.CloudAccount(ctx, obj.Namespace, obj.Spec.ServiceAccountName, o.DefaultAccount)
+	}
 	if obj.Spec.ServiceAccountName == "" {
 		return nil, nil
 	}
 	key := types.NamespacedName{Namespace: obj.Namespace, Name: obj.Spec.ServiceAccountName}
-	sa, err := o.cluster.GetServiceAccount(ctx, key)
+	sa, err := o.Cluster.GetServiceAccount(ctx, key)
 	if err != nil {
 		return nil, unread("service account", "spec.serviceAccountName", key, err)
 	}
 	return sa, nil
 }
 
-func (o *Opener) remote(ctx context.Context, obj *imagev1.ImageRepository, sa *corev1.ServiceAccount) (r registry.Remote, err error) {
+func (o *Opener) remote(ctx context.Context, obj *imagev1.ImageRepository, sa *corev1.ServiceAccount) (r registry.Remote, until time.Time, err error) {
 	r = registry.Remote{URL: registry.URLPrefix + obj.Spec.Image, Insecure: obj.Spec.Insecure}
-	if r.Login, err = o.login(ctx, obj, sa); err != nil {
-		return r, err
-	}
 	if ref := obj.Spec.CertSecretRef; ref != nil {
 		secret, err := o.secret(ctx, obj, "spec.certSecretRef", ref.Name)
 		if err != nil {
-			return r, err
+			return r, until, err
 		}
 		files, _, err := auth.ReadTLS(nameOf(obj, ref.Name), secret.Data)
 		if err == nil && files.IsZero() {
 			err = fmt.Errorf("invalid '%s' secret data: it needs '%s', or '%s' and '%s', or all three", nameOf(obj, ref.Name), auth.KeyCA, auth.KeyCert, auth.KeyKey)
 		}
 		if err != nil {
-			return r, err
+			return r, until, err
 		}
 		r.TLS = files
 	}
 	if ref := obj.Spec.ProxySecretRef; ref != nil {
 		secret, err := o.secret(ctx, obj, "spec.proxySecretRef", ref.Name)
 		if err != nil {
-			return r, err
+			return r, until, err
 		}
 		if r.Proxy, err = auth.ReadProxy(nameOf(obj, ref.Name), secret.Data); err != nil {
-			return r, err
+			return r, until, err
 		}
 	}
-	return r, nil
+	if byCloud(obj) {
+		id := cloud.Identity{Account: cloud.AccountOf(sa), Proxy: r.Proxy}
+		r.Login, until, err = o.Clouds.Registry(ctx, obj.Spec.Provider, id, Host(obj.Spec.Image))
+		return r, until, err
+	}
+	r.Login, err = o.login(ctx, obj, sa)
+	return r, until, err
 }
 
 // login finds the login for the registry in the pull secrets: that of the spec first, then those of the account.
@@ -249,7 +277,7 @@ func (o *Opener) login(ctx context.Context, obj *imagev1.ImageRepository, sa *co
 // secret reads the Secret that a field names.
 func (o *Opener) secret(ctx context.Context, obj *imagev1.ImageRepository, field, name string) (*corev1.Secret, error) {
 	key := types.NamespacedName{Namespace: obj.Namespace, Name: name}
-	secret, err := o.cluster.GetSecret(ctx, key)
+	secret, err := o.Cluster.GetSecret(ctx, key)
 	if err != nil {
 		return nil, unread("secret", field, key, err)
 	}

@@ -54,8 +54,8 @@ func (c *controller) digest(ctx context.Context, repo *imagev1.ImageRepository, 
 }
 
 func digestFailed(repo *imagev1.ImageRepository, want imagev1.ImageRef, err error) kernel.Outcome {
-	if errors.Is(err, access.ErrNotSupported) {
-		return kernel.Stalled(imagev1.NotSupportedReason, fmt.Errorf("ImageRepository/%s/%s: %w", repo.Namespace, repo.Name, err))
+	if gate := (*kernel.GateDisabledError)(nil); errors.As(err, &gate) {
+		return kernel.Stalled(kernel.FeatureGateDisabledReason, fmt.Errorf("ImageRepository/%s/%s: %w", repo.Namespace, repo.Name, err))
 	}
 	o := kernel.Failed(imagev1.FailureReason, fmt.Errorf("failed fetching digest of %s: %w", want.String(), err))
 	if after := access.Throttled(err); after > 0 {

@@ -129,9 +129,10 @@ func (s *scan) look(ctx context.Context) (*found, *failure) {
 
 // opening is the failure of what comes before the first request to the registry.
 func opening(err error) *failure {
+	var gate *kernel.GateDisabledError
 	switch {
-	case errors.Is(err, access.ErrNotSupported):
-		return &failure{reason: imagev1.NotSupportedReason, err: err, stalled: true}
+	case errors.As(err, &gate):
+		return &failure{reason: kernel.FeatureGateDisabledReason, err: err, stalled: true}
 	case errors.Is(err, access.ErrImage):
 		return &failure{reason: imagev1.ImageURLInvalidReason, err: err, stalled: true}
 	}
