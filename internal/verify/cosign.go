@@ -129,7 +129,9 @@ type keyMaterial struct {
 }
 
 // PublicKeyVerifier returns the key.
-func (m keyMaterial) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, error) { return m.key, nil }
+func (m keyMaterial) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, error) {
+	return m.key, nil
+}
 
 // keyless trusts identities.
 type keyless struct {
