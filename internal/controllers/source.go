@@ -20,7 +20,7 @@ import (
 
 // registerSource gives the sources their artifact store, and serves it while this process leads.
 func registerSource(m *kernel.Manager, v Values) error {
-	artifacts, err := openStore(m, v, "gitrepository", "ocirepository")
+	artifacts, err := openStore(m, v, "gitrepository", "ocirepository", "bucket")
 	if err != nil {
 		return err
 	}
@@ -42,6 +42,10 @@ func registerSource(m *kernel.Manager, v Values) error {
 		return fmt.Errorf("open the cache of included artifacts: %w", err)
 	}
 	if err := gitrepository.Register(m, gitrepository.Options{Artifacts: artifacts, Archives: archives, Git: repos, Unpacked: unpacked, Tokens: tokens(v)}); err != nil {
+		return err
+	}
+	identities := clouds(m, v)
+	if err := registerBucket(m, v, artifacts, archives, identities); err != nil {
 		return err
 	}
 	return registerOCI(m, artifacts, archives)

@@ -73,6 +73,8 @@ type Ignore struct {
 	SourceIgnore bool
 	// Defaults leaves out files that deployments do not need, unless somebody wrote a pattern.
 	Defaults bool
+	// Nothing is left out, not even files of version control; it rules out the other fields.
+	Nothing bool
 }
 
 // Options configure a Builder. The zero value works.
@@ -154,6 +156,9 @@ func (b *Builder) Write(ctx context.Context, w io.Writer, tree Tree, ig Ignore) 
 
 // rules returns the rules in effect at the root of a tree.
 func (b *Builder) rules(ctx context.Context, tree Tree, ig Ignore) (*ignore.Rules, error) {
+	if ig.Nothing {
+		return ignore.Only(nil), nil
+	}
 	spec, err := ignore.Parse(ig.Spec, ".")
 	if err != nil {
 		return nil, fmt.Errorf("spec.ignore: %w", err)

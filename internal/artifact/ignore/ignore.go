@@ -114,6 +114,17 @@ func New(spec []Pattern, withDefaults bool) *Rules {
 	return r
 }
 
+// Only returns rules of these patterns and no others, not even for files of version control.
+func Only(patterns []Pattern) *Rules {
+	r := &Rules{spec: patterns}
+	h := sha256.New()
+	for _, p := range patterns {
+		fmt.Fprintf(h, "spec %q\n", p.text)
+	}
+	h.Sum(r.key[:0])
+	return r
+}
+
 // Enter returns the rules below dir, which has these patterns of its own.
 func (r *Rules) Enter(dir string, patterns []Pattern) *Rules {
 	if len(patterns) == 0 {
@@ -147,6 +158,17 @@ func (r *Rules) Excluded(path []string, isDir bool) bool {
 		}
 	}
 	return last(r.base, path, isDir) == gitignore.Exclude
+}
+
+// ExcludedBelow reports whether the file at this path, or a directory above it, is left out, for rules that no directory
+// adds to.
+func (r *Rules) ExcludedBelow(path []string) bool {
+	for i := range path {
+		if r.Excluded(path[:i+1], i < len(path)-1) {
+			return true
+		}
+	}
+	return false
 }
 
 // last returns the verdict of the last pattern that matches.

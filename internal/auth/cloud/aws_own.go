@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// errNoOwn says that the cloud has left no identity for the controller anywhere.
-var errNoOwn = errors.New("the controller has no identity there")
+// ErrNoIdentity is wrapped when the cloud has left no identity for the controller anywhere.
+var ErrNoIdentity = errors.New("the controller has no identity there")
 
 // awsOwn finds the controller's own credentials in the order of AWS's SDKs: environment, projected token, container
 // credentials (EKS Pod Identity, ECS), metadata service of the node. Files of profiles are not read.
@@ -112,7 +112,7 @@ func (c *Clouds) containerKeys(ctx context.Context, address string) (AWSKeys, er
 func (c *Clouds) instanceKeys(ctx context.Context) (AWSKeys, error) {
 	const service = "the EC2 instance metadata service"
 	if strings.EqualFold(c.opts.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
-		return AWSKeys{}, fmt.Errorf("AWS: %w: the environment has no credentials and AWS_EC2_METADATA_DISABLED is true", errNoOwn)
+		return AWSKeys{}, fmt.Errorf("AWS: %w: the environment has no credentials and AWS_EC2_METADATA_DISABLED is true", ErrNoIdentity)
 	}
 	base := strings.TrimSuffix(cmp.Or(c.opts.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), "http://169.254.169.254"), "/")
 	session, err := c.do(ctx, Identity{}, call{
@@ -120,7 +120,7 @@ func (c *Clouds) instanceKeys(ctx context.Context) (AWSKeys, error) {
 		header: http.Header{"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": {"300"}},
 	})
 	if err != nil {
-		return AWSKeys{}, fmt.Errorf("AWS: %w: %w", errNoOwn, err)
+		return AWSKeys{}, fmt.Errorf("AWS: %w: %w", ErrNoIdentity, err)
 	}
 	get := func(path string) ([]byte, error) {
 		return c.do(ctx, Identity{}, call{

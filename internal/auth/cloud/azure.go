@@ -116,7 +116,7 @@ func (c *Clouds) azureManaged(ctx context.Context, client, resource string) (str
 		header: http.Header{"Metadata": {"true"}}, service: service, local: true,
 	})
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("Azure: %w: %w", errNoOwn, err)
+		return "", time.Time{}, fmt.Errorf("Azure: %w: %w", ErrNoIdentity, err)
 	}
 	return c.readOAuth(service, answer)
 }

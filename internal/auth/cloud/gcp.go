@@ -139,7 +139,7 @@ func (c *Clouds) gcpOwn(ctx context.Context, id Identity) (string, time.Time, er
 	}
 	answer, err := c.gcpMetadata(ctx, "instance/service-accounts/default/token")
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("Google Cloud: %w: %w", errNoOwn, err)
+		return "", time.Time{}, fmt.Errorf("Google Cloud: %w: %w", ErrNoIdentity, err)
 	}
 	return c.readOAuth(gcpMetadataService, []byte(answer))
 }

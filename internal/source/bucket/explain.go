@@ -1,0 +1,101 @@
+package bucket
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/artifact/archive"
+)
+
+// deniedError says that the storage does not let the identity do what is wanted.
+type deniedError struct{ err error }
+
+func (e *deniedError) Error() string { return e.err.Error() }
+func (e *deniedError) Unwrap() error { return e.err }
+
+func isDenied(err error) bool {
+	var denied *deniedError
+	return errors.As(err, &denied)
+}
+
+// query is what may follow the path of an address in the text of an error: signatures and tokens.
+var query = regexp.MustCompile(`\?[^\s"']+`)
+
+// cleaned is an error whose text shows no query.
+type cleaned struct {
+	error
+	text string
+}
+
+func (c *cleaned) Error() string { return c.text }
+func (c *cleaned) Unwrap() error { return c.error }
+
+// clean cuts signed URLs and tokens out of an error.
+func clean(err error) error {
+	text := err.Error()
+	var address *url.Error
+	if errors.As(err, &address) {
+		if u, parseErr := url.Parse(address.URL); parseErr == nil && u.RawQuery != "" {
+			text = strings.ReplaceAll(text, "?"+u.RawQuery, "")
+		}
+	}
+	return &cleaned{err, query.ReplaceAllString(text, "")}
+}
+
+// explain adds to an error of the storage what to do next. The texts that people and their alerts know stay at the
+// beginning.
+func explain(obj *sourcev1.Bucket, err error) error {
+	err = clean(err)
+	if next := next(obj, err); next != "" {
+		return fmt.Errorf("%w; %s", err, next)
+	}
+	return err
+}
+
+func next(obj *sourcev1.Bucket, err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	var unknown x509.UnknownAuthorityError
+	var wrongHost x509.HostnameError
+	var expired x509.CertificateInvalidError
+	switch {
+	case isDenied(err):
+		if ref := obj.Spec.SecretRef; ref != nil {
+			return fmt.Sprintf("check the credentials in the Secret '%s/%s', and that they may list and read the bucket", obj.Namespace, ref.Name)
+		}
+		return "check that the identity may list and read the bucket, or name credentials in spec.secretRef"
+	case errors.As(err, &unknown):
+		return "put the authority into a Secret, and name that in spec.certSecretRef"
+	case errors.As(err, &wrongHost):
+		return "check spec.endpoint, or give the storage a certificate for it"
+	case errors.As(err, &expired):
+		return "give the storage a certificate that is valid"
+	case errors.As(err, &dns):
+		return "check spec.endpoint"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return "set spec.insecure if the storage speaks plain HTTP"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("check that the storage can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
+	case errors.As(err, &op):
+		return "check spec.endpoint, and that the host can be reached from the cluster"
+	}
+	return ""
+}
+
+// explainArchive adds what to do about files that cannot be stored.
+func explainArchive(err error) error {
+	if errors.Is(err, archive.ErrLimit) {
+		return fmt.Errorf("%w; leave files out with spec.ignore or a file '.sourceignore'", err)
+	}
+	if errors.Is(err, errDamaged) {
+		return fmt.Errorf("%w; they are fetched again", err)
+	}
+	return fmt.Errorf("%w; check the free space and the permissions of the controller's storage", err)
+}
