@@ -14,6 +14,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kustomize"
@@ -68,17 +69,26 @@ func registerKustomize(m *kernel.Manager, v Values) error {
 		StageKinds:        apply.ParseStageKinds(v.String("custom-apply-stage-kinds")),
 		CorrectAtInterval: drift == driftAtInterval,
 		FullPassInterval:  v.Duration("full-pass-interval"),
-		KubeConfig:        kubeconfig.Policy{AllowExec: v.Bool("insecure-kubeconfig-exec"), AllowInsecureTLS: v.Bool("insecure-kubeconfig-tls")},
+		Clouds:            cloud.New(cloud.Options{Mint: m.RequestToken, Size: v.Int("token-cache-max-size"), MaxAge: v.Duration("token-cache-max-duration")}),
+		KubeConfigAccount: v.String("default-kubeconfig-service-account"),
+		Decryption: kustomize.DecryptionDefaults{
+			Account: v.String("default-decryption-service-account"), AgeSecret: v.String("sops-age-secret"),
+			VaultConfigMap: v.String("sops-vault-configmap"),
+		},
+		KubeConfig: kubeconfig.Policy{AllowExec: v.Bool("insecure-kubeconfig-exec"), AllowInsecureTLS: v.Bool("insecure-kubeconfig-tls")},
 	})
 }
 
 // openArtifacts opens the controller's cache of artifacts below the temporary directory. A
 // second instance on the same machine gets a directory of its own, which goes with it.
 func openArtifacts(m *kernel.Manager, name string, client cache.Fetcher) (dir string, c *cache.Cache, err error) {
-	dir = filepath.Join(os.TempDir(), "flux-"+name)
+	dir, own, err := privateDir("flux-" + name)
+	if err != nil {
+		return "", nil, err
+	}
 	c, err = cache.Open(cache.Options{Dir: filepath.Join(dir, "artifacts"), Fetcher: client})
-	own := errors.Is(err, cache.ErrInUse)
-	if own {
+	if !own && errors.Is(err, cache.ErrInUse) {
+		own = true
 		if dir, err = os.MkdirTemp("", "flux-"+name+"-"); err == nil {
 			c, err = cache.Open(cache.Options{Dir: filepath.Join(dir, "artifacts"), Fetcher: client})
 		}

@@ -3,7 +3,6 @@ package controllers
 import (
 	"net/http"
 	"os"
-	"path/filepath"
 
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify"
@@ -23,11 +22,18 @@ func registerNotification(m *kernel.Manager, v Values) error {
 			v.listeners.handle(m, flag, v.String(flag), pattern, handler)
 		}
 	}
+	dir, own, err := privateDir("flux-" + m.Name())
+	if err != nil {
+		return err
+	}
+	if own {
+		m.AddCleanup(func() error { return os.RemoveAll(dir) })
+	}
 	return notify.Register(m, notify.Options{
 		Events: at("events-addr"), Hooks: at("receiverAddr"),
 		RateLimitInterval: v.Duration("rate-limit-interval"),
 		PathMetrics:       v.Bool("export-http-path-metrics"),
 		PublicOnly:        v.Bool(publicAddressesOnly.Name),
-		Dir:               filepath.Join(os.TempDir(), "flux-"+m.Name()),
+		Dir:               dir,
 	})
 }
