@@ -89,6 +89,7 @@ func (j *job) keepAfterFailure(ctx context.Context, res *apply.Result, err error
 	}
 	j.nameFiles(ctx, refused.Failures)
 	hintAtFields(refused.Failures, j.result.ignored)
+	j.nextSteps(ctx, refused.Failures)
 	if j.result.inventory == nil {
 		return // nothing new was written
 	}

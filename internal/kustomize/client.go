@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -37,12 +38,15 @@ func (c *controller) clusterOf(ctx context.Context, k *kustomizev1.Kustomization
 	case ref.SecretRef != nil:
 		name := types.NamespacedName{Namespace: k.Namespace, Name: ref.SecretRef.Name}
 		secret, err := c.m.GetSecret(ctx, name)
+		if apierrors.IsNotFound(err) {
+			err = fmt.Errorf("%w; create it, or correct spec.kubeConfig.secretRef", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("unable to read KubeConfig secret '%s' error: %w", name, err)
 		}
 		content, key := kubeConfigIn(secret.Data, ref.SecretRef.Key)
 		if content == nil {
-			return nil, fmt.Errorf("KubeConfig secret '%s' does not contain a '%s' key with a kubeconfig", name, key)
+			return nil, fmt.Errorf("KubeConfig secret '%s' does not contain a '%s' key with a kubeconfig; put it there, or name the key in spec.kubeConfig.secretRef.key", name, key)
 		}
 		config, err := kubeconfig.Parse(content, c.KubeConfig)
 		if err != nil {

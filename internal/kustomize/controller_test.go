@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
@@ -148,8 +149,14 @@ func TestFailures(t *testing.T) {
 		"nokind/cr.yaml":             "apiVersion: example.com/v1\nkind: Nothing\nmetadata: {name: x}\n",
 		"outside/kustomization.yaml": "resources: [../../etc/passwd]\n",
 		"remote/kustomization.yaml":  "resources: ['https://remote.invalid/x.yaml']\n",
+		"half/cm.yaml":               "apiVersion: v1\nmetadata: {name: half}\n",
+		"good/cm.yaml":               configMap("good", "1"),
 		"subst/cm.yaml":              configMap("s", "${undefined}"),
 	})
+	weak := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "weak", Namespace: l.namespace}}
+	if err := l.client.Create(t.Context(), weak); err != nil {
+		t.Fatal(err)
+	}
 	retry := func(s *kustomizev1.KustomizationSpec) { d := meta.NewDuration(time.Hour); s.RetryInterval = &d }
 	t.Run("each", func(t *testing.T) {
 		for name, c := range map[string]struct {
@@ -157,7 +164,7 @@ func TestFailures(t *testing.T) {
 			want         []string
 			change       func(*kustomizev1.KustomizationSpec)
 		}{
-			"path":    {path: "./absent", reason: "ArtifactFailed", want: []string{"kustomization path not found: stat ", "/absent: no such file or directory"}},
+			"path":    {path: "./absent", reason: "ArtifactFailed", want: []string{"kustomization path not found: stat ", "/absent: no such file or directory; correct spec.path, or add the directory to GitRepository/"}},
 			"yaml":    {path: "./yaml", reason: "BuildFailed", want: []string{"failed to decode Kubernetes YAML from ", "/yaml/cm.yaml: MalformedYAMLError: yaml: line "}},
 			"outside": {path: "./outside", reason: "BuildFailed", want: []string{"leads out of the artifact"}},
 			"remote":  {path: "./remote", reason: "BuildFailed", want: []string{"remote.invalid", "not allowed"}},
@@ -165,22 +172,27 @@ func TestFailures(t *testing.T) {
 				change: func(s *kustomizev1.KustomizationSpec) {
 					s.PostBuild = &kustomizev1.PostBuild{Substitute: map[string]string{"a": "b"}}
 				}},
-			"from": {path: "./subst", reason: "BuildFailed", want: []string{"substitute from 'ConfigMap/absent' error: "},
+			"from": {path: "./subst", reason: "BuildFailed", want: []string{"substitute from 'ConfigMap/absent' error: ", "; create it, or set optional: true in spec.postBuild.substituteFrom"},
 				change: func(s *kustomizev1.KustomizationSpec) {
 					s.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{{Kind: "ConfigMap", Name: "absent"}}}
 				}},
 			"invalid": {path: "./invalid", reason: "ReconciliationFailed", want: []string{"/invalid-one dry-run failed", "Invalid_Two", "invalid/one.yaml", "invalid/two.yaml"}},
 			"unknown": {path: "./unknown", reason: "ReconciliationFailed", want: []string{"Service/", "/svc dry-run failed", "\n  in unknown/svc.yaml\n  unknown field spec.ports[0].prot was ignored: correct or remove it\n"}},
-			"missing": {path: "./missing", reason: "ReconciliationFailed", want: []string{"does-not-exist-anywhere"},
+			"missing": {path: "./missing", reason: "ReconciliationFailed", want: []string{"ConfigMap/does-not-exist-anywhere/x not found: namespaces \"does-not-exist-anywhere\" not found\n  in missing/cm.yaml\n  add the Namespace 'does-not-exist-anywhere' to this source", "or correct metadata.namespace\n"},
 				change: func(s *kustomizev1.KustomizationSpec) { s.TargetNamespace = "" }},
-			"nokind": {path: "./nokind", reason: "ReconciliationFailed", want: []string{"Nothing"}},
+			"nokind": {path: "./nokind", reason: "ReconciliationFailed", want: []string{"Nothing", "\n  correct apiVersion and kind, or install the CustomResourceDefinition first"}},
+			"half":   {path: "./half", reason: "BuildFailed", want: []string{"/half/cm.yaml: missing kind in object with apiVersion 'v1', metadata.name 'half'; add it"}},
+			"nobody": {path: "./good", reason: "ReconciliationFailed", want: []string{" dry-run failed (Forbidden): ", "/ghost' of spec.serviceAccountName does not exist: create it, or correct the name\n"},
+				change: func(s *kustomizev1.KustomizationSpec) { s.ServiceAccountName = "ghost" }},
+			"weak": {path: "./good", reason: "ReconciliationFailed", want: []string{" dry-run failed (Forbidden): ", "\n  grant the right to the ServiceAccount '", "/weak' of spec.serviceAccountName with a RoleBinding"},
+				change: func(s *kustomizev1.KustomizationSpec) { s.ServiceAccountName = "weak" }},
 			"cel": {path: "./", reason: "InvalidCELExpression", want: []string{"Reconciliation failed terminally due to configuration error: ", "'status.('"},
 				change: func(s *kustomizev1.KustomizationSpec) {
 					s.HealthCheckExprs = []meta.CustomHealthCheck{{APIVersion: "v1", Kind: "ConfigMap", Current: "status.("}}
 				}},
 			"decrypt": {path: "./", reason: "BuildFailed", want: []string{"spec.decryption"},
 				change: func(s *kustomizev1.KustomizationSpec) { s.Decryption = &kustomizev1.Decryption{Provider: "sops"} }},
-			"nosource": {path: "./", reason: "ArtifactFailed", want: []string{`GitRepository.source.toolkit.fluxcd.io "absent" not found`},
+			"nosource": {path: "./", reason: "ArtifactFailed", want: []string{`GitRepository.source.toolkit.fluxcd.io "absent" not found; create it, or correct spec.sourceRef`},
 				change: func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Name = "absent" }},
 		} {
 			t.Run(name, func(t *testing.T) {

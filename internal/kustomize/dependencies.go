@@ -22,7 +22,7 @@ func (c *controller) checkDependencies(ctx context.Context, req *request, t *tar
 		name := types.NamespacedName{Namespace: cmp.Or(d.Namespace, t.object.Namespace), Name: d.Name}
 		dep := &kustomizev1.Kustomization{}
 		if err := c.m.Client().Get(ctx, name, dep); err != nil {
-			return c.dependencyNotReady(fmt.Errorf("dependency '%s' not found: %w", name, err))
+			return c.dependencyNotReady(fmt.Errorf("dependency '%s' not found: %w; create it, or correct spec.dependsOn", name, err))
 		}
 		if err := judgeDependency(ctx, t, dep, t.ready[i], c.m.Gate(kernel.GateAdditiveCELDependencyCheck)); err != nil {
 			return c.dependencyNotReady(err)

@@ -20,7 +20,7 @@ func (j *job) fetch(ctx context.Context) error {
 	}
 	j.tree = tree
 	if err := build.CheckPath(tree.Dir(), j.t.spec().Path); err != nil {
-		return failed(meta.ArtifactFailedReason, err)
+		return failed(meta.ArtifactFailedReason, fmt.Errorf("%w; correct spec.path, or add the directory to %s", err, sourceReference(j.t.object)))
 	}
 	j.result.attempted = true
 	j.progress("Building manifests for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)

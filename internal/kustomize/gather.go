@@ -138,7 +138,7 @@ func (c *controller) findSource(ctx context.Context, t *target) *kernel.Outcome 
 		if t.spec().SourceRef.Namespace != "" {
 			name = ref.String()
 		}
-		return stop(kernel.Waiting(meta.ArtifactFailedReason, err.Error(), t.object.GetRetryInterval()).WithLog(fmt.Sprintf("Source '%s' not found", name)))
+		return stop(kernel.Waiting(meta.ArtifactFailedReason, err.Error()+"; create it, or correct spec.sourceRef", t.object.GetRetryInterval()).WithLog(fmt.Sprintf("Source '%s' not found", name)))
 	}
 	if err != nil {
 		return stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("read source %s: %w", ref, err)).Backoff())
@@ -166,7 +166,7 @@ func (c *controller) sourceObject(t *target, ref kernel.Reference) (meta.Source,
 		}
 		return &sourcev1.ExternalArtifact{}, nil
 	}
-	return nil, stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("source `%s` kind '%s' not supported", t.spec().SourceRef.Name, ref.Kind)).Backoff())
+	return nil, stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("source `%s` kind '%s' not supported; use GitRepository, OCIRepository, Bucket or ExternalArtifact in spec.sourceRef.kind", t.spec().SourceRef.Name, ref.Kind)).Backoff())
 }
 
 func refOf(a *meta.Artifact) artifact.Ref {

@@ -109,7 +109,7 @@ func (c *controller) healthOptions(t *target, client *apply.Client, timeout time
 // reportWait says that the wait is under way.
 func reportWait(req *request, t *target, loud bool) {
 	message := fmt.Sprintf("Running health checks for revision %s with a timeout of %s", t.revision(), t.timeout)
-	p := kernel.Progress{Message: message}
+	p := kernel.Progress{Message: message, Change: attempting(t)}
 	if loud {
 		p.Ready = progressReady
 		p.Conditions = []metav1.Condition{{

@@ -67,6 +67,9 @@ func (c *controller) loadVariables(ctx context.Context, name types.NamespacedNam
 	if apierrors.IsNotFound(err) && from.Optional {
 		return nil, nil
 	}
+	if apierrors.IsNotFound(err) {
+		err = fmt.Errorf("%w; create it, or set optional: true in spec.postBuild.substituteFrom", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("substitute from '%s/%s' error: %w", from.Kind, from.Name, err)
 	}

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gitops-toolkit/flux/api/meta"
+	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	api "github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/apply/health"
 	"github.com/gitops-toolkit/flux/internal/kernel"
@@ -59,7 +60,7 @@ func reasonOf(err error) string {
 	if errors.As(err, &f) {
 		return f.reason
 	}
-	return meta.ReconciliationFailedReason
+	return api.ReconciliationFailedReason
 }
 
 // job is one run of the apply job. It runs beside passes over the same object, so it works on copies.
@@ -126,7 +127,7 @@ func (j *job) run(ctx context.Context) error {
 	}
 	client, err := j.c.clientFor(ctx, j.t.object)
 	if err != nil {
-		return failed(meta.ReconciliationFailedReason, fmt.Errorf("failed to build kube client: %w", err))
+		return failed(api.ReconciliationFailedReason, fmt.Errorf("failed to build kube client: %w", err))
 	}
 	j.result.client = client
 	defer j.tracking.begin()()
@@ -155,10 +156,22 @@ func (j *job) inPlace(b *built) bool {
 // progress reports what the job is at. At an interval that may find nothing, Ready keeps its verdict meanwhile.
 func (j *job) progress(format string, args ...any) {
 	p := kernel.Progress{Message: fmt.Sprintf(format, args...)}
+	if j.result.attempted {
+		p.Change = attempting(j.t)
+	}
 	if j.loud {
 		p.Ready = progressReady
 	}
 	j.req.Progress(p)
+}
+
+// attempting shows in the status what revision is being worked on.
+func attempting(t *target) func(api.Object) {
+	return func(o api.Object) {
+		if k, ok := o.(*kustomizev1.Kustomization); ok {
+			k.Status.LastAttemptedRevision = t.revision()
+		}
+	}
 }
 
 // progressReady is the message of Ready while an attempt is under way.

@@ -160,7 +160,7 @@ func (b *builder) scanFile(factory *resource.Factory, at string) ([]source, erro
 	}
 	objects, err := guarded(func() ([]*resource.Resource, error) { return factory.SliceFromBytes(content) })
 	if err != nil {
-		return nil, fmt.Errorf("failed to decode Kubernetes YAML from %s: %w%s", at, err, absoluteLine(content, err))
+		return nil, fmt.Errorf("failed to decode Kubernetes YAML from %s: %w%s", at, readable(err), absoluteLine(content, err))
 	}
 	for _, o := range objects {
 		if o.GetKind() == "" || o.GetApiVersion() == "" || o.GetName() == "" {

@@ -59,7 +59,7 @@ func (b *builder) run() ([]*resource.Resource, error) {
 		err = b.fsys.refused // kustomize may have hidden it behind "no kustomization file"
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kustomize build failed: %w", err)
+		return nil, fmt.Errorf("kustomize build failed: %w", readable(err))
 	}
 	return resources, nil
 }

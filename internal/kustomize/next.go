@@ -1,0 +1,74 @@
+package kustomize
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	"github.com/gitops-toolkit/flux/internal/apply"
+)
+
+// The next steps of messages. They follow the words of the tables, which people and their alerts know.
+
+// nextSteps adds to the refusal of each object what to do about it.
+func (j *job) nextSteps(ctx context.Context, failures []apply.Failure) {
+	account := ""
+	for i := range failures {
+		f := &failures[i]
+		next := nextOf(j.t.object, *f)
+		if byRights(f.Err) {
+			if account == "" {
+				account = j.c.nextOfRights(ctx, j.t.object)
+			}
+			next = account
+		}
+		if next != "" {
+			f.Hint = strings.TrimPrefix(f.Hint+"\n  "+next, "\n  ")
+		}
+	}
+}
+
+// nextOf is what to do about the refusal of one object, "" where the server's words say it.
+func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
+	switch {
+	case apimeta.IsNoMatchError(f.Err):
+		return "correct apiVersion and kind, or install the CustomResourceDefinition first: in this source, or by a Kustomization that spec.dependsOn names"
+	case !apierrors.IsNotFound(f.Err):
+		return ""
+	case f.Namespace == "":
+		return "set metadata.namespace of the object, or spec.targetNamespace of the Kustomization"
+	case !strings.Contains(f.Err.Error(), fmt.Sprintf("namespaces %q not found", f.Namespace)):
+		return ""
+	case f.Namespace == k.Spec.TargetNamespace:
+		return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct spec.targetNamespace", f.Namespace)
+	}
+	return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct metadata.namespace", f.Namespace)
+}
+
+// byRights tells whether a refusal is for want of rights, and not by quota, policy or admission.
+func byRights(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`) && strings.Contains(err.Error(), `" cannot `)
+}
+
+// nextOfRights says who needs the rights that are missing.
+func (c *controller) nextOfRights(ctx context.Context, k *kustomizev1.Kustomization) string {
+	account := c.m.ServiceAccount(k.Spec.ServiceAccountName)
+	field := "spec.serviceAccountName"
+	if k.Spec.ServiceAccountName == "" {
+		field = "--default-service-account"
+	}
+	switch {
+	case account == "":
+		return "grant the right to whom the message names, or set spec.serviceAccountName to a ServiceAccount that has it"
+	case k.Spec.KubeConfig != nil:
+		return fmt.Sprintf("in the cluster of spec.kubeConfig, grant the right to the ServiceAccount '%s/%s' of %s", k.Namespace, account, field)
+	}
+	if gone, err := c.accountGone(ctx, k); err == nil && gone {
+		return fmt.Sprintf("the ServiceAccount '%s/%s' of %s does not exist: create it, or correct the name", k.Namespace, account, field)
+	}
+	return fmt.Sprintf("grant the right to the ServiceAccount '%s/%s' of %s with a RoleBinding or ClusterRoleBinding", k.Namespace, account, field)
+}
