@@ -1,6 +1,7 @@
 package ocirepository
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -21,6 +22,7 @@ const maxThrottle = time.Hour
 // failure is why an attempt came to nothing.
 type failure struct {
 	condition string
+	status    metav1.ConditionStatus // of the condition; "" means True
 	reason    string
 	err       error
 	stalled   bool
@@ -51,7 +53,7 @@ func (f *failure) outcome(req *request) kernel.Outcome {
 			req.RemoveCondition(c)
 		}
 	}
-	req.SetCondition(f.condition, metav1.ConditionTrue, f.reason, f.err.Error())
+	req.SetCondition(f.condition, cmp.Or(f.status, metav1.ConditionTrue), f.reason, f.err.Error())
 	switch {
 	case f.stalled:
 		return kernel.Stalled(f.reason, f.err)
@@ -111,8 +113,7 @@ func settle(req *request, f *found) {
 		st.URL = ""
 		req.RemoveCondition(sourcev1.ArtifactInStorageCondition)
 	}
-	// Not built yet: what another version of the controller left of it is no longer true.
-	req.RemoveCondition(sourcev1.SourceVerifiedCondition)
+	settleVerification(req, f)
 }
 
 func succeeded(req *request, f *found, before *sourcev1.OCIRepositoryStatus) kernel.Outcome {

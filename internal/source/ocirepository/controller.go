@@ -15,10 +15,16 @@
 // object, credentials are read again only when their Secret has changed, and nothing is written. A reference by digest
 // is not looked up at all once its artifact is stored. A ServiceAccount is read at each look, as it is not followed.
 //
+// # Signatures
+//
+// With spec.verify a revision is fetched only after its signature was found good (verify.go). That is remembered in the
+// condition SourceVerified, and asked again when the revision, the spec or a Secret with keys changes. A signature that
+// is not good leaves the artifact of before where it is.
+//
 // # What is not built yet
 //
-// Verification and identities of cloud providers: an object that asks for one of them is Stalled, and the message
-// names the field. See unsupported in spec.go.
+// Identities of cloud providers: an object that asks for one is Stalled, and the message names the field. See
+// unsupported in spec.go.
 package ocirepository
 
 import (
@@ -33,9 +39,10 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/verify"
 )
 
-// Options of the controller. All but TempDir are shared by the process, and required.
+// Options of the controller. Artifacts, Archives and Registries are shared by the process, and required.
 type Options struct {
 	// Artifacts is where archives are kept and served from.
 	Artifacts *store.Store
@@ -43,6 +50,8 @@ type Options struct {
 	Archives *archive.Builder
 	// Registries keeps the connections.
 	Registries *registry.Pool
+	// Public is the trusted root of signatures without keys; one is made when nil.
+	Public *verify.PublicRoot
 	// TempDir takes layers while they are unpacked and archived again; that of the system when empty.
 	TempDir string
 }
@@ -51,6 +60,9 @@ type Options struct {
 func Register(m *kernel.Manager, o Options) error {
 	if o.Artifacts == nil || o.Archives == nil || o.Registries == nil {
 		return errors.New("ocirepository: an option is missing")
+	}
+	if o.Public == nil {
+		o.Public = verify.NewPublicRoot()
 	}
 	return kernel.Register(m, Kind(), &controller{Options: o, cluster: manager{m}})
 }
@@ -95,7 +107,7 @@ type request = kernel.Request[*sourcev1.OCIRepository]
 
 // References returns the Secrets that the object names.
 func (c *controller) References(obj *sourcev1.OCIRepository) (refs []kernel.Reference) {
-	for _, ref := range secretRefs(obj) {
+	for _, ref := range append(secretRefs(obj), trusted(obj).Secrets()...) {
 		refs = append(refs, kernel.Secret(ref))
 	}
 	return refs

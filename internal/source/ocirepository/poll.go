@@ -32,6 +32,8 @@ type found struct {
 	outdated bool
 	// stored says that artifact was made by this poll.
 	stored bool
+	// verified is what was found out about the signature by this poll, nil if it was not looked at.
+	verified *verdict
 }
 
 func (c *controller) newPoll(req *request) *poll {
@@ -47,7 +49,7 @@ func (p *poll) lane() string {
 // key names the desire: other credentials overtake a poll that hangs on the old ones.
 func (p *poll) key() string {
 	versions, _ := p.versions(p.obj, nil)
-	return "poll/" + versions
+	return "poll/" + versions + p.trustVersion()
 }
 
 // run is the job. The value is always a *found, the error a *failure.
@@ -71,7 +73,7 @@ func (p *poll) look(ctx context.Context, f *found) *failure {
 		p.req.Progress(kernel.Progress{Message: progress, Ready: progress})
 	}
 	ref := reference(p.obj)
-	if f.artifact != nil && ref.Digest != "" && current(p.obj, ref.Digest) {
+	if f.artifact != nil && ref.Digest != "" && current(p.obj, ref.Digest) && p.proven(ref.Digest) {
 		f.revision = ref.Digest
 		return p.offer(ctx, f)
 	}
@@ -85,10 +87,17 @@ func (p *poll) look(ctx context.Context, f *found) *failure {
 	}
 	f.revision, f.reference = revision.String(), named(repo, revision)
 	f.outdated = p.obj.Status.Artifact == nil || p.obj.Status.Artifact.Revision != f.revision
-	if f.artifact != nil && current(p.obj, f.revision) {
+	known := f.artifact != nil && current(p.obj, f.revision)
+	if known && p.proven(f.revision) {
 		return p.offer(ctx, f)
 	}
 	p.announce(f)
+	if fail := p.verify(ctx, repo, revision, f); fail != nil {
+		return fail
+	}
+	if known {
+		return p.offer(ctx, f)
+	}
 	if fail := p.take(ctx, repo, revision, f); fail != nil {
 		return fail
 	}
@@ -155,7 +164,7 @@ func (p *poll) resolve(ctx context.Context, repo *registry.Repository, ref regis
 
 // failed is the failure of an operation at the registry. What the registry said before is asked anew the next time.
 func (p *poll) failed(reason, doing string, err error) *failure {
-	p.req.Remember(nil)
+	forget(p.req)
 	if errors.Is(err, registry.ErrPlain) {
 		reason = sourcev1.AuthenticationFailedReason
 	}

@@ -34,7 +34,20 @@ func secretRefs(obj *sourcev1.OCIRepository) (names []string) {
 type known struct {
 	versions string
 	repo     *registry.Repository
+	// accepted is the last question about a signature that was answered well (verify.go).
+	accepted string
 }
+
+// remembered is what is known of the object, nothing at first.
+func remembered(req *request) known {
+	if k, ok := req.Memory().(*known); ok {
+		return *k
+	}
+	return known{}
+}
+
+// forget drops the repository, so that nothing that the registry said before is believed the next time.
+func forget(req *request) { req.Remember(&known{accepted: remembered(req).accepted}) }
 
 // versions names the spec and the Secrets that a repository is built from; ok is false if the kernel cannot tell.
 func (c *controller) versions(obj *sourcev1.OCIRepository, sa *corev1.ServiceAccount) (text string, ok bool) {
@@ -65,7 +78,7 @@ func (c *controller) repository(ctx context.Context, req *request) (*registry.Re
 		return nil, f
 	}
 	versions, ok := c.versions(req.Object, sa)
-	if k, found := req.Memory().(*known); ok && found && k.versions == versions {
+	if k := remembered(req); ok && k.repo != nil && k.versions == versions {
 		return k.repo, nil
 	}
 	remote, f := c.readRemote(ctx, req, sa)
@@ -77,7 +90,7 @@ func (c *controller) repository(ctx context.Context, req *request) (*registry.Re
 		return nil, fetchFailed(sourcev1.AuthenticationFailedReason, fmt.Errorf("spec.certSecretRef: %w", err))
 	}
 	if ok {
-		req.Remember(&known{versions: versions, repo: repo})
+		req.Remember(&known{versions, repo, remembered(req).accepted})
 	}
 	return repo, nil
 }

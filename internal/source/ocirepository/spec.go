@@ -36,11 +36,8 @@ func checkSpec(obj *sourcev1.OCIRepository) *failure {
 // identity of a cloud provider, so an object that has one needs no provider.
 func unsupported(obj *sourcev1.OCIRepository) string {
 	spec := obj.Spec
-	switch {
-	case cmp.Or(spec.Provider, sourcev1.GenericProvider) != sourcev1.GenericProvider && spec.SecretRef == nil:
+	if cmp.Or(spec.Provider, sourcev1.GenericProvider) != sourcev1.GenericProvider && spec.SecretRef == nil {
 		return fmt.Sprintf("spec.provider '%s' without spec.secretRef", spec.Provider)
-	case spec.Verify != nil:
-		return "spec.verify"
 	}
 	return ""
 }
