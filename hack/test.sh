@@ -43,6 +43,9 @@ FLUX_TEST_KUBECONFIG=$(bin/flux-sandbox kubeconfig --name test)
 export FLUX_TEST_KUBECONFIG FLUX_TEST_BIN="$PWD/bin"
 go run ./hack/kube -kubeconfig "$FLUX_TEST_KUBECONFIG" crds
 
+FLUX_TEST_S3=$(hack/s3-server.sh)
+export FLUX_TEST_S3
+
 # One package at a time: several start sandboxes of their own, and two cores are soon too few for
 # their patience.
 run . "${PKG:-./...}" -p 1 -timeout 40m ${TESTFLAGS:-} || code=$?
