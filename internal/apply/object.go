@@ -14,6 +14,9 @@ type Object struct {
 	// Origin is the path of the file inside the artifact, empty when unknown. It names the file
 	// in errors and is never sent to the server.
 	Origin string
+	// Sensitive says that the object holds something that must not be shown, as a Secret always does: what a server
+	// says when it refuses the object is cleared of the object's values.
+	Sensitive bool
 }
 
 // Wrap turns plain objects without a known origin into Objects.

@@ -35,7 +35,9 @@ type item struct {
 	id     ID
 	obj    *unstructured.Unstructured
 	origin string
-	hash   Hash
+	// sensitive is Object.Sensitive.
+	sensitive bool
+	hash      Hash
 	// unknown are the paths of fields that its kind does not have; they are not in obj any more.
 	unknown []string
 }
@@ -117,7 +119,7 @@ func prepareOne(ctx context.Context, client *Client, o Object, p Preparation, sc
 	}
 	unknown := normalise(o.Unstructured)
 	label(o.Unstructured, p)
-	return &item{ref: ref, id: ref.ID(), obj: o.Unstructured, origin: o.Origin, hash: desiredHash(o.Unstructured), unknown: unknown}, nil
+	return &item{ref: ref, id: ref.ID(), obj: o.Unstructured, origin: o.Origin, sensitive: o.Sensitive, hash: desiredHash(o.Unstructured), unknown: unknown}, nil
 }
 
 // definedScopes reads from the CRDs of the set which of its own kinds are namespaced.
@@ -245,7 +247,7 @@ func (s *Set) Hashes() map[ID]Hash {
 func (s *Set) Objects() []Object {
 	out := make([]Object, 0, s.Len())
 	for _, it := range s.items() {
-		out = append(out, Object{Unstructured: it.obj, Origin: it.origin})
+		out = append(out, Object{Unstructured: it.obj, Origin: it.origin, Sensitive: it.sensitive})
 	}
 	return out
 }

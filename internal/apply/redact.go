@@ -13,15 +13,23 @@ import (
 // quotedValue is how the server quotes a value that does not fit its type.
 var quotedValue = regexp.MustCompile(`(valueUnstructured\{Value:)[^}]*\}`)
 
-// redacted returns the refusal of an object; that of a Secret is cleared of the Secret's values,
-// since refusals end in conditions and events.
+// redacted returns the refusal of an object; that of a Secret, or of an object that holds something decrypted, is
+// cleared of the object's values, since refusals end in conditions and events.
 func redacted(v *verdict) error {
-	if v.item.ref.Group != "" || v.item.ref.Kind != "Secret" {
+	secret := v.item.ref.Group == "" && v.item.ref.Kind == "Secret"
+	if !secret && !v.item.sensitive {
 		return v.err
 	}
 	var values []string
-	for _, field := range []string{"data", "stringData"} {
-		values = leaves(v.item.obj.Object[field], values)
+	for field, value := range v.item.obj.Object {
+		if field == "data" || field == "stringData" || !secret && !plainFields[field] {
+			values = leaves(value, values)
+		}
+	}
+	if !secret {
+		for _, value := range v.item.obj.GetAnnotations() {
+			values = leaves(value, values)
+		}
 	}
 	clean := func(text string) string {
 		for _, value := range values {
@@ -42,6 +50,9 @@ func redacted(v *verdict) error {
 	}
 	return &apierrors.StatusError{ErrStatus: out}
 }
+
+// plainFields of an object say what it is; of metadata, only annotations can be encrypted.
+var plainFields = map[string]bool{"apiVersion": true, "kind": true, "metadata": true}
 
 // leaves collects the values below v, decoded ones too. Very short ones are left out: they would
 // blot out ordinary words.

@@ -27,7 +27,7 @@ type built struct {
 	inputs *build.Inputs
 	// digest is that of the rendered YAML, for status.history.
 	digest string
-	// private says that a Secret took part, so that the objects are not kept on disk.
+	// private says that a Secret or something encrypted took part, so that the objects are not kept on disk.
 	private bool
 	// pinned says that the inputs are all that was read: nothing came from elsewhere.
 	pinned bool
@@ -77,7 +77,7 @@ func (j *job) build(ctx context.Context) (*built, error) {
 		return nil, err
 	}
 	vars := j.c.variables(ctx, j.t.object)
-	spec := digestOf(j.t.spec().Path, buildSpec(j.t.spec()), vars.values, vars.enabled, vars.strict)
+	spec := digestOf(j.t.spec().Path, buildSpec(j.t.spec()), vars.values, vars.enabled, vars.strict, j.c.decryptionInputs(j.t.object))
 	if last := j.built; last != nil && vars.err == nil && last.spec == spec && last.inputs.Unchanged(j.tree.Dir()) {
 		return last.at(j.t), nil
 	}
@@ -85,7 +85,10 @@ func (j *job) build(ctx context.Context) (*built, error) {
 }
 
 func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*built, error) {
-	opts := j.options(vars)
+	opts, err := j.options(ctx, vars)
+	if err != nil {
+		return nil, failed(meta.BuildFailedReason, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, j.t.timeout)
 	defer cancel()
 	result, err := build.Build(ctx, opts)
@@ -94,11 +97,12 @@ func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*buil
 	}
 	b := &built{
 		desire: j.t.desire(), generation: j.t.object.Generation, spec: spec, inputs: result.Inputs, digest: result.Digest,
-		private: vars.private || holdsSecret(result.Objects), pinned: result.Inputs.Digest() != "",
+		private: vars.private || result.Decrypted || holdsSecret(result.Objects), pinned: result.Inputs.Digest() != "",
 	}
 	b.objects = make([]apply.Object, len(result.Objects))
 	for i, o := range result.Objects {
-		b.objects[i] = apply.Object{Unstructured: o, Origin: result.Files[build.KeyOf(o)]}
+		key := build.KeyOf(o)
+		b.objects[i] = apply.Object{Unstructured: o, Origin: result.Files[key], Sensitive: result.Sensitive[key]}
 	}
 	if key := b.key(); key != "" {
 		if err := j.c.builds.put(key, b.objects); err != nil {
@@ -108,10 +112,14 @@ func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*buil
 	return b, nil
 }
 
-func (j *job) options(vars *variables) build.Options {
+func (j *job) options(ctx context.Context, vars *variables) (build.Options, error) {
+	decryptor, err := j.c.decryptor(ctx, j.t.object)
+	if err != nil {
+		return build.Options{}, err
+	}
 	opts := build.Options{
 		Root: j.tree.Dir(), Path: j.t.spec().Path, Spec: buildSpec(j.t.spec()),
-		Substitute: vars.step(), Limits: j.c.BuildLimits,
+		Decrypt: decryptor, Substitute: vars.step(), Limits: j.c.BuildLimits,
 	}
 	if j.c.Remotes != nil {
 		if j.remotes == nil {
@@ -119,7 +127,7 @@ func (j *job) options(vars *variables) build.Options {
 		}
 		opts.Remote = j.remotes
 	}
-	return opts
+	return opts, nil
 }
 
 // objects returns the built objects: at hand, from disk, or built again.

@@ -41,6 +41,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply/health"
 	"github.com/gitops-toolkit/flux/internal/apply/tracker"
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
@@ -95,6 +96,13 @@ type Options struct {
 	CorrectAtInterval bool
 	// FullPassInterval is how often every object is looked at, drifted or not; 0 means 24 h (--full-pass-interval).
 	FullPassInterval time.Duration
+	// Clouds prove the identity of ServiceAccounts and of the controller, to key services and to clusters.
+	Clouds *cloud.Clouds
+	// Decryption is what the operator gives to all that decrypt.
+	Decryption DecryptionDefaults
+	// KubeConfigAccount is whose identity spec.kubeConfig.configMapRef uses where the ConfigMap names none
+	// (--default-kubeconfig-service-account).
+	KubeConfigAccount string
 	// KubeConfig is what kubeconfigs in Secrets may contain.
 	KubeConfig kubeconfig.Policy
 }

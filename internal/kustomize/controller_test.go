@@ -190,8 +190,10 @@ func TestFailures(t *testing.T) {
 				change: func(s *kustomizev1.KustomizationSpec) {
 					s.HealthCheckExprs = []meta.CustomHealthCheck{{APIVersion: "v1", Kind: "ConfigMap", Current: "status.("}}
 				}},
-			"decrypt": {path: "./", reason: "BuildFailed", want: []string{"spec.decryption"},
-				change: func(s *kustomizev1.KustomizationSpec) { s.Decryption = &kustomizev1.Decryption{Provider: "sops"} }},
+			"decrypt": {path: "./", reason: "BuildFailed", want: []string{"/absent': ", "create it, or correct spec.decryption.secretRef"},
+				change: func(s *kustomizev1.KustomizationSpec) {
+					s.Decryption = &kustomizev1.Decryption{Provider: "sops", SecretRef: &meta.LocalObjectReference{Name: "absent"}}
+				}},
 			"nosource": {path: "./", reason: "ArtifactFailed", want: []string{`GitRepository.source.toolkit.fluxcd.io "absent" not found; create it, or correct spec.sourceRef`},
 				change: func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Name = "absent" }},
 		} {

@@ -68,5 +68,9 @@ func (j *job) origins(ctx context.Context) (map[build.Key]string, error) {
 		}
 		j.tree = tree
 	}
-	return build.Origins(ctx, j.options(j.c.variables(ctx, j.t.object)))
+	opts, err := j.options(ctx, j.c.variables(ctx, j.t.object))
+	if err != nil {
+		return nil, err
+	}
+	return build.Origins(ctx, opts)
 }

@@ -3,7 +3,6 @@ package kustomize
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -106,18 +105,6 @@ func terminal(err error) *kernel.Outcome {
 	//lint:ignore ST1005 the text of the tables
 	err = fmt.Errorf("Reconciliation failed terminally due to configuration error: %w", err)
 	return stop(kernel.Stalled(meta.InvalidCELExpressionReason, err))
-}
-
-// checkDecryption refuses to apply what it could not decrypt.
-func (c *controller) checkDecryption(_ context.Context, t *target) *kernel.Outcome {
-	d := t.spec().Decryption
-	if d == nil {
-		return nil
-	}
-	if d.ServiceAccountName != "" && !c.m.Gate(kernel.GateObjectLevelWorkloadIdentity) {
-		return stop(kernel.Stalled(meta.FeatureGateDisabledReason, errors.New("to use spec.decryption.serviceAccountName for decryption authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller")).KeepObservedGeneration())
-	}
-	return stop(kernel.Stalled(meta.BuildFailedReason, fmt.Errorf("spec.decryption: this version cannot decrypt with provider '%s', so nothing was applied; remove spec.decryption if nothing is encrypted", d.Provider)))
 }
 
 // findSource looks up the source and its artifact.

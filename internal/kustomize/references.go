@@ -15,9 +15,6 @@ func (c *controller) References(k *kustomizev1.Kustomization) []kernel.Reference
 			Group: kustomizev1.GroupVersion.Group, Kind: kustomizev1.KustomizationKind, Namespace: d.Namespace, Name: d.Name, DependsOn: true,
 		})
 	}
-	if d := k.Spec.Decryption; d != nil && d.SecretRef != nil {
-		refs = append(refs, kernel.Secret(d.SecretRef.Name))
-	}
 	return refs
 }
 
@@ -33,6 +30,9 @@ func configReferences(k *kustomizev1.Kustomization) []kernel.Reference {
 		for _, from := range k.Spec.PostBuild.SubstituteFrom {
 			refs = append(refs, kernel.Reference{Kind: from.Kind, Name: from.Name})
 		}
+	}
+	if d := k.Spec.Decryption; d != nil && d.SecretRef != nil {
+		refs = append(refs, kernel.Secret(d.SecretRef.Name))
 	}
 	if kc := k.Spec.KubeConfig; kc != nil {
 		if kc.SecretRef != nil {

@@ -132,6 +132,9 @@ func (c *controller) startTracker() *tracker.Tracker {
 	c.trackerOnce.Do(func() {
 		c.vigil = health.NewVigil(c.ctx, c.notifyHealth)
 		client, err := c.Clients.Get(c.m.RESTConfig(), "")
+		if err == nil {
+			client, err = client.WithMetadata(c.m.WatchConfig())
+		}
 		if err != nil {
 			return // every Kustomization will tell the same cause when it is applied
 		}

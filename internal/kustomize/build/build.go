@@ -61,8 +61,9 @@ type Options struct {
 
 	// Remote fetches remote bases. Without it they are refused.
 	Remote Remote
-	// Decrypt and Substitute see each rendered object, in this order. Both may be nil.
-	Decrypt    Step
+	// Decrypt sees the files of secret generators and patches, and each rendered object; then Substitute does. Both may
+	// be nil.
+	Decrypt    Decryptor
 	Substitute Step
 	// Ignored tells, by absolute path below the mount, which files and directories the generation of a
 	// kustomization.yaml leaves out. nil ignores nothing.
@@ -81,6 +82,11 @@ type Result struct {
 	YAML []byte
 	// Inputs tell whether another artifact must give the same result.
 	Inputs *Inputs
+	// Decrypted says that something encrypted took part. Then neither YAML nor Objects may be written anywhere but to
+	// the cluster.
+	Decrypted bool
+	// Sensitive are the objects, other than Secrets, that hold something decrypted.
+	Sensitive map[Key]bool
 	// Files names the file of each object, relative to the mount, by [Key], as far as it is known without a second
 	// build (see [Origins]).
 	Files map[Key]string
@@ -109,7 +115,7 @@ func start(ctx context.Context, opts Options, withOrigins bool) (*Result, error)
 	go func() {
 		defer b.close()
 		result, err := guarded(b.build)
-		done <- outcome{result, err}
+		done <- outcome{result, b.redacted(err)}
 	}()
 	select {
 	case o := <-done:
@@ -142,6 +148,11 @@ type builder struct {
 	shared      bool // kustomize runs beside other builds
 	files       map[Key]string
 	generated   []source // the entries of a generated kustomization.yaml, nil when the path has its own
+
+	secretSources map[string]secretSource // by absolute path
+	decrypted     bool                    // something was
+	patched       bool                    // with something decrypted
+	sensitive     map[Key]bool
 }
 
 func newBuilder(ctx context.Context, opts Options) (*builder, error) {
@@ -164,6 +175,7 @@ func (b *builder) reset(ctx context.Context) {
 	b.fsys.inspect = b.inspect
 	b.dir = path.Join(b.opts.Mount, path.Join("/", b.opts.Path))
 	b.files, b.generated = map[Key]string{}, nil
+	b.secretSources, b.sensitive = map[string]secretSource{}, map[Key]bool{}
 }
 
 func (b *builder) close() {
@@ -191,6 +203,7 @@ func (b *builder) steps() (*Result, error) {
 	}
 	result.Inputs = b.fsys.record.inputs(b.opts.Mount, b.opts.Limits, len(b.remotes) > 0)
 	result.Files = b.files
+	result.Decrypted, result.Sensitive = b.decrypted, b.sensitive
 	return result, nil
 }
 

@@ -22,6 +22,11 @@
 // Builds run in parallel. kustomize keeps its OpenAPI schema in global variables; builds only read them, except
 // one whose kustomization names a schema of its own: that one runs alone and puts the default schema back.
 //
+// # Encrypted files
+//
+// A [Decryptor] decrypts the files of secret generators and patches when kustomize reads them, so that names get the
+// hash of the plaintext, and each rendered object. The plaintext is never on disk; errors are cleared of it.
+//
 // # Remote bases
 //
 // kustomize would fetch a remote base with a git child process, and a remote file without limits. Neither ever

@@ -43,6 +43,10 @@ func isRemote(ref string) bool {
 // inspect sees every file before kustomize does. It notes a custom OpenAPI schema, and takes remote references out
 // of kustomizations and of configurations of kustomize's own plugins.
 func (b *builder) inspect(name string, content []byte) ([]byte, error) {
+	content, err := b.decryptSource(name, content)
+	if err != nil {
+		return nil, err
+	}
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
 		return b.inspectKustomization(name, content)
 	}
@@ -71,6 +75,7 @@ func (b *builder) inspectKustomization(name string, content []byte) ([]byte, err
 	if err := b.checkInline(name, k); err != nil {
 		return nil, err
 	}
+	b.noteSecretSources(name, k)
 	changed := false
 	if schema := k.OpenAPI["path"]; isRemote(schema) {
 		local, _, err := b.localise(name, schema)

@@ -59,6 +59,9 @@ func (b *builder) render(resources []*resource.Resource) (*Result, error) {
 			if file != "" {
 				files[KeyOf(o)] = file
 			}
+			if b.patched {
+				b.sensitive[KeyOf(o)] = true
+			}
 		}
 		result.Objects = append(result.Objects, objects...)
 	}
@@ -93,7 +96,7 @@ func (b *builder) renderOne(r *resource.Resource) ([]byte, *unstructured.Unstruc
 	steps := []struct {
 		step   Step
 		failed string
-	}{{b.opts.Decrypt, "decryption failed"}, {b.opts.Substitute, "post build failed"}}
+	}{{b.decryptObject, "decryption failed"}, {b.opts.Substitute, "post build failed"}}
 	for _, s := range steps {
 		if s.step == nil {
 			continue

@@ -58,6 +58,10 @@ func (b *builder) run() ([]*resource.Resource, error) {
 	if b.fsys.refused != nil {
 		err = b.fsys.refused // kustomize may have hidden it behind "no kustomization file"
 	}
+	var undecrypted *decryptionError
+	if errors.As(err, &undecrypted) {
+		return nil, undecrypted
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kustomize build failed: %w", readable(err))
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
 )
 
@@ -73,18 +75,31 @@ func TestBuildEndsWithItsContext(t *testing.T) {
 func TestPanicsBecomeErrors(t *testing.T) {
 	t.Parallel()
 	step := func(context.Context, Text) ([]byte, error) { panic("boom") }
-	_, err := Build(t.Context(), Options{Root: write(t, map[string]string{"a.yaml": cmA}), Decrypt: step})
+	_, err := Build(t.Context(), Options{Root: write(t, map[string]string{"a.yaml": cmA}), Substitute: step})
 	if err == nil || !strings.Contains(err.Error(), "recovered from kustomize build panic: boom") {
 		t.Errorf("error = %v, want the panic", err)
 	}
 }
 
+// decryptObjects is a decryptor that finds nothing in files.
+type decryptObjects func(*unstructured.Unstructured) ([]byte, error)
+
+func (d decryptObjects) Object(_ context.Context, o *unstructured.Unstructured) ([]byte, error) {
+	return d(o)
+}
+
+func (decryptObjects) Source(_ context.Context, content []byte, _ string, _ bool) ([]byte, bool, error) {
+	return content, false, nil
+}
+
+func (decryptObjects) Redact(text string) string { return text }
+
 func TestStepsRunInOrder(t *testing.T) {
 	t.Parallel()
 	root := write(t, map[string]string{"a.yaml": cmA})
-	decrypt := func(_ context.Context, text Text) ([]byte, error) {
-		return []byte(strings.ReplaceAll(string(text.YAML), "k: v", "k: ${secret}")), nil
-	}
+	decrypt := decryptObjects(func(o *unstructured.Unstructured) ([]byte, error) {
+		return []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"` + o.GetName() + `"},"data":{"k":"${secret}"}}`), nil
+	})
 	result, err := Build(t.Context(), Options{
 		Root: root, Decrypt: decrypt, Substitute: SubstituteStep(substitute.Variables{"secret": "s"}, true),
 	})
@@ -92,9 +107,9 @@ func TestStepsRunInOrder(t *testing.T) {
 		t.Errorf("built %v, %v; want the decrypted text substituted", result, err)
 	}
 	for want, opts := range map[string]Options{
-		"decryption failed for 'ConfigMap.v1.[noGrp]/a': no key (in a.yaml)": {Decrypt: func(context.Context, Text) ([]byte, error) {
+		"decryption failed for 'ConfigMap.v1.[noGrp]/a': no key (in a.yaml)": {Decrypt: decryptObjects(func(*unstructured.Unstructured) ([]byte, error) {
 			return nil, errors.New("no key")
-		}},
+		})},
 		`post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: variable substitution failed: variable not set (strict mode): "secret" (in a.yaml)`: {
 			Decrypt: decrypt, Substitute: SubstituteStep(nil, true),
 		},

@@ -86,8 +86,11 @@ func (d *Decryptor) decrypt(ctx context.Context, content []byte, in, out Format)
 	if err := d.decryptTree(&tree, key); err != nil {
 		return nil, err
 	}
-	if out == Binary && !isEnvelope(tree.Branches) {
+	switch envelope := isEnvelope(tree.Branches); {
+	case out == Binary && !envelope:
 		out = in
+	case out == Dotenv && in == JSON && envelope:
+		out = Binary // a file of variables that was encrypted as binary content
 	}
 	plain, err = storeOf(out).EmitPlainFile(tree.Branches)
 	if err != nil {
@@ -131,15 +134,7 @@ func (w *watcher) Decrypt(sealed string, key []byte, path string) (any, error) {
 
 // isEnvelope reports whether a tree is that of binary content.
 func isEnvelope(branches sops.TreeBranches) bool {
-	if len(branches) != 1 {
-		return false
-	}
-	for _, item := range branches[0] {
-		if item.Key == "data" {
-			return true
-		}
-	}
-	return false
+	return len(branches) == 1 && len(branches[0]) == 1 && branches[0][0].Key == "data"
 }
 
 // quoteless keeps of a parser's error what cannot quote its input: the line.
@@ -232,4 +227,13 @@ func textOf(content []byte, encoded bool) string {
 		return base64.StdEncoding.EncodeToString(content)
 	}
 	return string(content)
+}
+
+// Source decrypts a file that a kustomization names. The key or path tells its format; a file of variables is always
+// written as one.
+func (d *Decryptor) Source(ctx context.Context, content []byte, name string, env bool) ([]byte, bool, error) {
+	if env {
+		return d.File(ctx, content, Dotenv)
+	}
+	return d.File(ctx, content, FormatOf(name, Binary))
 }
