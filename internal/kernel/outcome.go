@@ -46,6 +46,10 @@ type Outcome struct {
 	ExponentialBackoff bool
 	// Unobserved leaves observedGeneration where it was although the verdict is Stalled.
 	Unobserved bool
+	// Observed moves observedGeneration although the verdict is Failed: the spec was tried as it stands.
+	Observed bool
+	// StallReason and StallMessage are those of the Stalled condition where they differ from Ready's.
+	StallReason, StallMessage string
 	// Quiet suppresses the event that the table sends for a failure.
 	Quiet bool
 	// Job is the work of a Working outcome.
@@ -152,5 +156,18 @@ func (o Outcome) WithLog(message string) Outcome {
 // (access denied, a feature gate that is off).
 func (o Outcome) KeepObservedGeneration() Outcome {
 	o.Unobserved = true
+	return o
+}
+
+// Observe moves observedGeneration although the verdict is Failed: the spec was tried as it stands, and only time may
+// help.
+func (o Outcome) Observe() Outcome {
+	o.Observed = true
+	return o
+}
+
+// WithStall sets reason and message of the Stalled condition where they differ from those of Ready.
+func (o Outcome) WithStall(reason, message string) Outcome {
+	o.StallReason, o.StallMessage = reason, message
 	return o
 }
