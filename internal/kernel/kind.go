@@ -42,6 +42,9 @@ type Kind[T meta.Object] struct {
 	// Referents are the kinds that References may name, besides ConfigMap, Secret and the kind
 	// itself. They are watched in all shards.
 	Referents []Referent
+	// Inert tells whether an object is nothing but data for those who refer to it: it gets neither finalizer nor status,
+	// and what an earlier life left of them is cleaned up. Nil: none is.
+	Inert func(obj T) bool
 	// Annotations of the object whose change starts a pass, besides requestedAt.
 	Annotations []string
 	// SuspendedMessage is the log line of a suspended object; a default is used when empty.

@@ -45,6 +45,8 @@ func (e *engine) step(ctx context.Context, p *pass) (reconcile.Result, error) {
 	switch {
 	case !p.object.GetDeletionTimestamp().IsZero():
 		return e.stepDeleted(ctx, p)
+	case e.inert(p.object):
+		return e.stepInert(ctx, p)
 	case p.object.IsSuspended():
 		return e.stepSuspended(ctx, p)
 	}

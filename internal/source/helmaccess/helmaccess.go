@@ -1,0 +1,178 @@
+// Package helmaccess reads from a HelmRepository and its Secrets how to reach it: as both the controller of
+// HelmRepositories, which fetches indexes, and that of HelmCharts, which fetches charts, need it.
+package helmaccess
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/registry"
+)
+
+// Cluster reads Secrets, and tells their versions without a request.
+type Cluster interface {
+	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
+	Version(namespace string, ref kernel.Reference) (version string, ok bool)
+}
+
+// CloudLogin asks a cloud provider for a login at a registry, as the controller; until is when it ends.
+type CloudLogin func(ctx context.Context, provider, host string) (login auth.Login, until time.Time, err error)
+
+// ErrSettings says that a Secret lacks something or is not usable; anything else is the API server's error.
+var ErrSettings = errors.New("invalid settings")
+
+// settings is an ErrSettings with the text of its cause.
+type settings struct{ error }
+
+func (e settings) Unwrap() []error { return []error{e.error, ErrSettings} }
+
+// Secrets names the Secrets of a repository.
+func Secrets(obj *sourcev1.HelmRepository) (names []string) {
+	if ref := obj.Spec.SecretRef; ref != nil {
+		names = append(names, ref.Name)
+	}
+	if ref := obj.Spec.CertSecretRef; ref != nil {
+		names = append(names, ref.Name)
+	}
+	return names
+}
+
+// Versions names the spec and the Secrets that a connection is made of; ok is false if that is not known without reading
+// them.
+func Versions(c Cluster, obj *sourcev1.HelmRepository) (text string, ok bool) {
+	text = fmt.Sprintf("%s/%d", obj.UID, obj.Generation)
+	for _, name := range Secrets(obj) {
+		ref := kernel.Secret(name)
+		ref.Namespace = obj.Namespace
+		v, known := c.Version(obj.Namespace, ref)
+		if !known {
+			return "", false
+		}
+		text += "/" + v
+	}
+	return text, true
+}
+
+// HTTP opens a repository with an index.
+func HTTP(ctx context.Context, c Cluster, log logr.Logger, obj *sourcev1.HelmRepository, pool *repo.Pool) (*repo.Repository, error) {
+	s, err := read(ctx, c, log, obj, repo.ReadSecret)
+	if err != nil {
+		return nil, err
+	}
+	r, err := pool.Open(repo.Remote{
+		URL: obj.Spec.URL, Username: s.Login.Username, Password: s.Login.Password, PassCredentials: obj.Spec.PassCredentials, TLS: s.TLS,
+	})
+	if err != nil && !errors.Is(err, repo.ErrURL) {
+		err = settings{fmt.Errorf("%s: %w", tlsField(obj), err)}
+	}
+	return r, err
+}
+
+// tlsField is the field whose Secret has the TLS files.
+func tlsField(obj *sourcev1.HelmRepository) string {
+	if obj.Spec.CertSecretRef != nil {
+		return "spec.certSecretRef"
+	}
+	return "spec.secretRef"
+}
+
+// Registry returns how to reach a chart in a registry, and until when that is good; zero is for ever.
+func Registry(ctx context.Context, c Cluster, log logr.Logger, obj *sourcev1.HelmRepository, chart string, cloud CloudLogin) (registry.Remote, time.Time, error) {
+	url := repo.Normalize(obj.Spec.URL) + "/" + chart
+	host, repository, err := registry.HostAndName(url)
+	if err != nil {
+		return registry.Remote{}, time.Time{}, err
+	}
+	s, err := read(ctx, c, log, obj, func(secret string, data map[string][]byte) (repo.Secret, error) {
+		return repo.ReadRegistrySecret(secret, data, host, repository)
+	})
+	if err != nil {
+		return registry.Remote{}, time.Time{}, err
+	}
+	remote := registry.Remote{URL: url, Login: s.Login, TLS: s.TLS, Insecure: obj.Spec.Insecure}
+	provider := cmp.Or(obj.Spec.Provider, sourcev1.GenericProvider)
+	if provider == sourcev1.GenericProvider || obj.Spec.SecretRef != nil {
+		return remote, time.Time{}, nil
+	}
+	login, until, err := cloud(ctx, provider, host)
+	if err != nil {
+		return registry.Remote{}, time.Time{}, settings{fmt.Errorf("failed to get credential from '%s': %w", provider, err)}
+	}
+	remote.Login = login
+	return remote, until, nil
+}
+
+// read reads the Secrets of a repository. TLS files of spec.certSecretRef win.
+func read(ctx context.Context, c Cluster, log logr.Logger, obj *sourcev1.HelmRepository, parse func(string, map[string][]byte) (repo.Secret, error)) (s repo.Secret, err error) {
+	if ref := obj.Spec.SecretRef; ref != nil {
+		data, err := secret(ctx, c, obj, "spec.secretRef", ref.Name)
+		if err != nil {
+			return s, err
+		}
+		if s, err = parse(obj.Namespace+"/"+ref.Name, data); err != nil {
+			return s, settings{fmt.Errorf("failed to detect authentication methods: %w", err)}
+		}
+		if !s.TLS.IsZero() && obj.Spec.CertSecretRef == nil {
+			log.Info("TLS files in the Secret of spec.secretRef are deprecated; name their Secret in spec.certSecretRef", "secret", obj.Namespace+"/"+ref.Name)
+		}
+	}
+	ref := obj.Spec.CertSecretRef
+	if ref == nil {
+		return s, nil
+	}
+	data, err := secret(ctx, c, obj, "spec.certSecretRef", ref.Name)
+	if err != nil {
+		return s, err
+	}
+	name := obj.Namespace + "/" + ref.Name
+	files, legacy, err := auth.ReadTLS(name, data)
+	if err == nil && files.IsZero() {
+		err = fmt.Errorf("invalid '%s' secret data: it needs '%s', or '%s' and '%s', or all three", name, auth.KeyCA, auth.KeyCert, auth.KeyKey)
+	}
+	if err != nil {
+		return s, settings{fmt.Errorf("failed to detect authentication methods: %w", err)}
+	}
+	if legacy {
+		log.Info("the Secret uses the keys caFile, certFile or keyFile; rename them to ca.crt, tls.crt, tls.key", "secret", name)
+	}
+	s.TLS = files
+	return s, nil
+}
+
+func secret(ctx context.Context, c Cluster, obj *sourcev1.HelmRepository, field, name string) (map[string][]byte, error) {
+	key := types.NamespacedName{Namespace: obj.Namespace, Name: name}
+	s, err := c.GetSecret(ctx, key)
+	if err == nil {
+		return s.Data, nil
+	}
+	err = fmt.Errorf("failed to get secret '%s': %w", key, err)
+	if apierrors.IsNotFound(errors.Unwrap(err)) {
+		err = fmt.Errorf("%w; create it, or correct %s of the HelmRepository '%s'", err, field, obj.Name)
+	}
+	return nil, settings{err}
+}
+
+// IsRegistry tells whether a repository is a registry, which has no index.
+func IsRegistry(obj *sourcev1.HelmRepository) bool {
+	return obj.Spec.Type == sourcev1.HelmRepositoryTypeOCI
+}
+
+// Host of a repository's URL, for lanes.
+func Host(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return strings.ToLower(host[strings.LastIndex(host, "@")+1:])
+}

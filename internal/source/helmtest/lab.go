@@ -1,0 +1,286 @@
+// Package helmtest runs the controllers of HelmRepositories and HelmCharts in tests: on the sandbox, for one namespace,
+// beside a Helm repository of its own.
+package helmtest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gitops-toolkit/flux/api"
+	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/testenv"
+)
+
+// Limit is how long a lab waits for what has to come.
+const Limit = 90 * time.Second
+
+// Advertised is the address in the URLs of artifacts.
+const Advertised = "artifacts.example:9090"
+
+// Lab is one namespace with the controllers in it.
+type Lab struct {
+	*testing.T
+	Client    client.WithWatch
+	Namespace string
+	// Data is the volume with the artifacts, Temp for what is put aside.
+	Data, Temp string
+	// Artifacts is the store of the controllers that run now.
+	Artifacts *store.Store
+
+	config    *rest.Config
+	scheme    *runtime.Scheme
+	eventsURL string
+
+	mu     sync.Mutex
+	events []Event
+	came   chan struct{} // closed and replaced when an event came
+}
+
+// Event is what the controllers post.
+type Event struct {
+	InvolvedObject corev1.ObjectReference `json:"involvedObject"`
+	Severity       string                 `json:"severity"`
+	Reason         string                 `json:"reason"`
+	Message        string                 `json:"message"`
+	Metadata       map[string]string      `json:"metadata"`
+}
+
+// New makes a lab; without a sandbox the test is skipped.
+func New(t *testing.T) *Lab {
+	t.Helper()
+	l := &Lab{T: t, config: testenv.Config(t), scheme: runtime.NewScheme(), Data: t.TempDir(), Temp: t.TempDir(), came: make(chan struct{})}
+	l.Must(corev1.AddToScheme(l.scheme))
+	l.Must(api.AddToScheme(l.scheme))
+	l.Namespace = testenv.Namespace(t)
+	var err error
+	l.Client, err = client.NewWithWatch(l.config, client.Options{Scheme: l.scheme})
+	l.Must(err)
+	events := httptest.NewServer(http.HandlerFunc(l.intake))
+	t.Cleanup(events.Close)
+	l.eventsURL = events.URL
+	return l
+}
+
+// Must ends the test at an error.
+func (l *Lab) Must(err error) {
+	l.Helper()
+	if err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l *Lab) intake(_ http.ResponseWriter, r *http.Request) {
+	var e Event
+	if json.NewDecoder(r.Body).Decode(&e) != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, e)
+	close(l.came)
+	l.came = make(chan struct{})
+}
+
+// Event waits for a posted event of the object with the reason and message.
+func (l *Lab) Event(name, reason, message string) Event {
+	l.Helper()
+	deadline := time.After(Limit)
+	for {
+		l.mu.Lock()
+		came, seen := l.came, append([]Event(nil), l.events...)
+		l.mu.Unlock()
+		for _, e := range seen {
+			if e.InvolvedObject.Name == name && e.Reason == reason && e.Message == message {
+				return e
+			}
+		}
+		select {
+		case <-came:
+		case <-deadline:
+			l.Fatalf("no event %s %q of %s in %+v", reason, message, name, seen)
+		}
+	}
+}
+
+// Count counts the posted events of an object with a reason.
+func (l *Lab) Count(name, reason string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		if e.InvolvedObject.Name == name && e.Reason == reason {
+			n++
+		}
+	}
+	return n
+}
+
+// Start runs the controllers that register adds until stop is called, or the test ends.
+func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
+	l.Helper()
+	artifacts, err := store.Open(store.Options{Root: l.Data, Advertised: Advertised})
+	l.Must(err)
+	l.Artifacts = artifacts
+	settings := kernel.Defaults()
+	settings.RuntimeNamespace, settings.EventsAddr = l.Namespace, l.eventsURL
+	settings.GracefulShutdownTimeout, settings.MinRetryDelay = 5*time.Second, 50*time.Millisecond
+	settings.MaxRetryDelay = time.Second
+	process, err := kernel.NewProcess(l.config, kernel.ProcessOptions{
+		Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.Namespace, Log: logr.Discard(),
+		GracefulShutdownTimeout: settings.GracefulShutdownTimeout,
+	})
+	l.Must(err)
+	l.Must(register(process.Controller("source-controller", settings)))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := process.Run(ctx); err != nil {
+			l.Errorf("the controllers ended: %v", err)
+		}
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+		_ = artifacts.Close()
+	})
+	l.Cleanup(stop)
+	return stop
+}
+
+// Create makes an object; its finalizer is taken off at the end, so that the namespace can go.
+func (l *Lab) Create(obj client.Object) {
+	l.Helper()
+	obj.SetNamespace(l.Namespace)
+	l.Must(l.Client.Create(context.Background(), obj))
+	l.Cleanup(func() {
+		_ = l.Client.Patch(context.Background(), obj, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+	})
+}
+
+// Repository makes a HelmRepository; change adapts it.
+func (l *Lab) Repository(name, url string, change func(*sourcev1.HelmRepository)) {
+	l.Helper()
+	hour := meta.NewDuration(time.Hour)
+	obj := &sourcev1.HelmRepository{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: sourcev1.HelmRepositorySpec{URL: url, Interval: &hour}}
+	if change != nil {
+		change(obj)
+	}
+	l.Create(obj)
+}
+
+// Secret makes a Secret of keys and values.
+func (l *Lab) Secret(name string, pairs ...string) {
+	l.Helper()
+	data := map[string][]byte{}
+	for i := 0; i < len(pairs); i += 2 {
+		data[pairs[i]] = []byte(pairs[i+1])
+	}
+	l.Create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data})
+}
+
+// Patch changes an object by a merge patch.
+func (l *Lab) Patch(obj client.Object, name, patch string) {
+	l.Helper()
+	obj.SetName(name)
+	obj.SetNamespace(l.Namespace)
+	l.Must(l.Client.Patch(context.Background(), obj, client.RawPatch(types.MergePatchType, []byte(patch))))
+}
+
+// Get reads an object.
+func Get[T client.Object](l *Lab, name string) T {
+	l.Helper()
+	obj := fresh[T]()
+	l.Must(l.Client.Get(context.Background(), types.NamespacedName{Namespace: l.Namespace, Name: name}, obj))
+	return obj
+}
+
+func fresh[T client.Object]() T {
+	var zero T
+	return reflect.New(reflect.TypeOf(zero).Elem()).Interface().(T)
+}
+
+// Request asks for a reconciliation and waits for its answer.
+func Request[T meta.Object](l *Lab, name, token string) T {
+	l.Helper()
+	l.Patch(fresh[T](), name, `{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"`+token+`"}}}`)
+	return Until(l, name, "request "+token+" handled", func(o T) bool { return o.GetLastHandledReconcileAt() == token })
+}
+
+// Until waits for a state of an object.
+func Until[T client.Object](l *Lab, name, what string, ok func(T) bool) T {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Limit)
+	defer cancel()
+	var list client.ObjectList = &sourcev1.HelmRepositoryList{}
+	if _, is := any(fresh[T]()).(*sourcev1.HelmChart); is {
+		list = &sourcev1.HelmChartList{}
+	}
+	w, err := l.Client.Watch(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name})
+	l.Must(err)
+	defer w.Stop()
+	var last T
+	for e := range w.ResultChan() {
+		if obj, is := e.Object.(T); is {
+			if last = obj; ok(obj) {
+				return obj
+			}
+		}
+	}
+	text, _ := json.MarshalIndent(last, "", " ")
+	l.Fatalf("%s: not %q: %s", name, what, text)
+	return last
+}
+
+// Ready waits until an object is Ready for its generation with an artifact of the revision, any if it is empty.
+func Ready[T interface {
+	meta.Object
+	meta.Source
+}](l *Lab, name, revision string) T {
+	l.Helper()
+	return Until(l, name, "ready with "+revision, func(o T) bool {
+		c := meta.Conditions(o.GetConditions()).Get(meta.ReadyCondition)
+		return c != nil && c.Status == metav1.ConditionTrue && o.GetObservedGeneration() == o.GetGeneration() &&
+			o.GetArtifact() != nil && (revision == "" || o.GetArtifact().Revision == revision)
+	})
+}
+
+// Failed waits until Ready is False with the reason, and returns the message.
+func Failed[T meta.Object](l *Lab, name, reason string) (T, string) {
+	l.Helper()
+	obj := Until(l, name, "failed with "+reason, func(o T) bool {
+		c := meta.Conditions(o.GetConditions()).Get(meta.ReadyCondition)
+		return c != nil && c.Status == metav1.ConditionFalse && c.Reason == reason
+	})
+	return obj, meta.Conditions(obj.GetConditions()).Get(meta.ReadyCondition).Message
+}
+
+// Gone waits until an object is no more.
+func Gone[T client.Object](l *Lab, name string) {
+	l.Helper()
+	deadline := time.Now().Add(Limit)
+	for time.Now().Before(deadline) {
+		err := l.Client.Get(context.Background(), types.NamespacedName{Namespace: l.Namespace, Name: name}, fresh[T]())
+		if client.IgnoreNotFound(err) == nil && err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	l.Fatalf("%s is still there", name)
+}
