@@ -1,0 +1,403 @@
+package image_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
+	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/image/update"
+	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/test/servers/git"
+	"github.com/gitops-toolkit/flux/test/servers/signing"
+)
+
+// marked is a Deployment whose image a policy of the lab writes.
+func (l *lab) marked(policy, image string) string {
+	return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %[2]s\n  namespace: apps\nspec:\n    image:   %[3]s   # {\"$imagepolicy\": \"%[1]s:%[2]s\"}\n",
+		l.namespace, policy, image)
+}
+
+// ready makes repository, policy and source, and commits one file with a marker.
+func (l *lab) ready(tag string) {
+	l.Helper()
+	l.push("app", tag)
+	l.createRepository("app", nil)
+	l.createPolicy("app", "app", nil)
+	l.picked("app", tag)
+	l.createSource("fleet", nil)
+}
+
+func automation(l *lab, name string) *imagev1.ImageUpdateAutomation {
+	return &imagev1.ImageUpdateAutomation{ObjectMeta: l.meta(name)}
+}
+
+func (l *lab) rescan(name, token string) {
+	l.Helper()
+	request(l, &imagev1.ImageRepository{ObjectMeta: l.meta(name)}, &imagev1.ImageRepositoryList{}, token)
+}
+
+func TestLifeOfAnAutomation(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.start()
+	first := l.commit(map[string]string{"apps/dep.yaml": l.marked("app", "old:1"), "other/dep.yaml": l.marked("app", "old:1"), "apps/bad.yaml": "a: [ # {\"$imagepolicy\": \"x:y\"}"}, "Begin")
+	l.ready("1.0.0")
+	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) {
+		o.Spec.Update = &imagev1.UpdateStrategy{Path: "./apps", Strategy: "Setters"}
+		o.Spec.GitSpec.Commit.MessageTemplate = "Update by {{ .AutomationObject }}{{ range $f, $o := .Changed.FileChanges }}\n- {{ $f }}{{ range $n, $c := $o }} {{ $n.Kind }}/{{ $n.Name }}{{ range $c }} {{ .OldValue }} -> {{ .NewValue }} ({{ .Setter }}){{ end }}{{ end }}{{ end }}\n{{ range .Updated.Images }}{{ .Repository }} {{ .Identifier }}{{ end }} {{ .Values.who | upper }}"
+		o.Spec.GitSpec.Commit.MessageTemplateValues = map[string]string{"who": "me"}
+	})
+	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+	head := l.gitCmd("rev-parse", "main")
+	want := fmt.Sprintf("Update by %s/auto\n- dep.yaml Deployment/app old:1 -> %s:1.0.0 (%s:app)\napp 1.0.0 ME", l.namespace, l.image("app"), l.namespace)
+	if got := l.gitCmd("log", "-1", "--format=%P|%an|%ae|%cn|%B", "main"); strings.TrimSpace(got) != first+"|bot|bot@example.com|bot|"+want {
+		t.Errorf("commit %q, want %q", got, want)
+	}
+	if got := l.gitCmd("show", "main:apps/dep.yaml") + "\n"; got != l.marked("app", l.image("app")+":1.0.0") {
+		t.Errorf("file %q", got)
+	}
+	if got := l.gitCmd("diff", "--name-only", first, "main"); got != "apps/dep.yaml" {
+		t.Errorf("files %q", got)
+	}
+	st := o.Status
+	if st.LastPushCommit != head || st.LastPushTime == nil || st.ObservedSourceRevision != "main@sha1:"+head || readyOf(o).Message != "repository up-to-date" ||
+		st.ObservedPolicies["app"] != (imagev1.ImageRef{Name: l.image("app"), Tag: "1.0.0"}) {
+		t.Errorf("status %+v", st)
+	}
+	if c := meta.Conditions(st.Conditions).Get(imagev1.MarkersSkippedCondition); c == nil || !strings.Contains(c.Message, "bad.yaml: the file is no valid YAML") {
+		t.Errorf("conditions %+v", st.Conditions)
+	}
+	l.event("of the push", func(e event) bool {
+		return e.InvolvedObject.Name == "auto" && e.Severity == "info" && e.Message == fmt.Sprintf("pushed commit '%s' to branch 'main'\n%s", head[:7], want)
+	})
+	// A new tag is a new commit; what follows from it is no other one.
+	l.push("app", "1.1.0")
+	l.rescan("app", "one")
+	l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
+	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "idle")
+	if got := l.gitCmd("rev-list", "--count", "main"); got != "3" {
+		t.Errorf("%s commits", got)
+	}
+	// Suspended, it writes nothing.
+	l.patch(automation(l, "auto"), `{"spec":{"suspend":true}}`)
+	l.push("app", "1.2.0")
+	l.rescan("app", "two")
+	l.picked("app", "1.2.0")
+	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "asleep")
+	if got := l.gitCmd("rev-list", "--count", "main"); got != "3" {
+		t.Errorf("%s commits while suspended", got)
+	}
+}
+
+// TestIdleRunsCostOneListing is a budget: no objects, no write, no file.
+func TestIdleRunsCostOneListing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.start()
+	l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
+	l.ready("1.0.0")
+	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.Interval = meta.NewDuration(200 * time.Millisecond) })
+	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+	l.git.ResetRequests()
+	waitUntil(t, "ten listings", func() bool { return len(l.git.Requests()) >= 20 })
+	requests := l.git.Requests()
+	if n := git.Sent(requests) / int64(len(requests)); n > 1024 {
+		t.Errorf("%d requests moved %d bytes each", len(requests), n)
+	}
+	if after := l.update("auto", "there", func(*imagev1.ImageUpdateAutomation) bool { return true }); after.ResourceVersion != o.ResourceVersion {
+		t.Errorf("an idle run wrote %+v", after.Status)
+	}
+}
+
+// waitUntil looks again and again.
+func waitUntil(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not %s", what)
+		}
+	}
+}
+
+func TestPushBranchRefspecAndOptions(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.start()
+	first := l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
+	l.gitCmd("config", "receive.advertisePushOptions", "true")
+	l.hook("echo \"$GIT_PUSH_OPTION_0 $GIT_PUSH_OPTION_1\" >> options")
+	l.ready("1.0.0")
+	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) {
+		o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: "auto/images", Refspec: "refs/heads/auto/images:refs/review/main", Options: map[string]string{"topic": "x", "a": "b c"}}
+	})
+	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+	if main := l.gitCmd("rev-parse", "main"); main != first || o.Status.ObservedSourceRevision != "main@sha1:"+first {
+		t.Errorf("main is at %s, the status says %s", main, o.Status.ObservedSourceRevision)
+	}
+	for _, ref := range []string{"refs/heads/auto/images", "refs/review/main"} {
+		if got := l.gitCmd("rev-parse", ref); got != o.Status.LastPushCommit {
+			t.Errorf("%s is at %s", ref, got)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(l.repo.Dir, "options")); err != nil || string(got) != "a=b c topic=x\na=b c topic=x\n" {
+		t.Errorf("options %q, %v", got, err)
+	}
+	l.event("of the push", func(e event) bool {
+		return strings.HasPrefix(e.Message, fmt.Sprintf("pushed commit '%s' to branch 'auto/images' and refspecs 'refs/heads/auto/images:refs/review/main'\n", o.Status.LastPushCommit[:7]))
+	})
+	// The next image goes on top of the branch; running again makes no commit.
+	l.push("app", "1.1.0")
+	l.rescan("app", "one")
+	l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
+	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "idle")
+	if got := l.gitCmd("rev-list", "--count", "auto/images"); got != "3" {
+		t.Errorf("%s commits", got)
+	}
+}
+
+// hook lets the server ask a script about each push.
+func (l *lab) hook(script string) {
+	l.Helper()
+	dir := filepath.Join(l.repo.Dir, "hooks")
+	l.must(os.MkdirAll(dir, 0o755))
+	l.must(os.WriteFile(filepath.Join(dir, "pre-receive"), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+}
+
+// TestPushBranchBegunAnew has the gate GitAllBranchReferences off.
+func TestPushBranchBegunAnew(t *testing.T) {
+	t.Parallel()
+	for _, force := range []bool{true, false} {
+		t.Run(fmt.Sprintf("force %v", force), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, registrytest.Options{}, git.Options{})
+			l.updates = func(o *update.Options) { o.AllBranches, o.ForcePush = false, force }
+			l.start()
+			l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
+			l.ready("1.0.0")
+			l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: "auto"} })
+			l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+			tip := l.gitCmd("rev-parse", "auto")
+			request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "same")
+			if got := l.gitCmd("rev-parse", "auto"); got != tip {
+				t.Errorf("the same files were committed again")
+			}
+			next := l.commit(map[string]string{"new.yaml": "a: b\n"}, "Go on")
+			l.push("app", "1.1.0")
+			l.rescan("app", "one")
+			if !force {
+				l.update("auto", "stale", func(o *imagev1.ImageUpdateAutomation) bool {
+					return failed(o, "GitOperationFailed") && strings.Contains(readyOf(o).Message, "non-fast-forward: branch 'auto' is at "+tip)
+				})
+				return
+			}
+			l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
+			if got := l.gitCmd("rev-parse", "auto^"); got != next {
+				t.Errorf("it builds on %s, want %s", got, next)
+			}
+		})
+	}
+}
+
+func TestSignedCommits(t *testing.T) {
+	t.Parallel()
+	who := signing.New(t, "ed25519")
+	allowed := filepath.Join(t.TempDir(), "allowed")
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.must(os.WriteFile(allowed, append([]byte("bot@example.com,jo@example.com "), who.SSH...), 0o600))
+	l.start()
+	l.commit(map[string]string{"pgp/dep.yaml": l.marked("app", "old:1"), "ssh/dep.yaml": l.marked("app", "old:1"), "none/dep.yaml": l.marked("app", "old:1")}, "Begin")
+	l.ready("1.0.0")
+	l.create(&corev1.Secret{ObjectMeta: l.meta("pgp"), Data: map[string][]byte{"git.asc": who.SecretPGP}})
+	l.create(&corev1.Secret{ObjectMeta: l.meta("ssh"), Data: map[string][]byte{"identity": who.SecretSSH}})
+	for _, kind := range []string{"pgp", "ssh"} {
+		l.createUpdate(kind, func(o *imagev1.ImageUpdateAutomation) {
+			o.Spec.Update = &imagev1.UpdateStrategy{Path: kind, Strategy: "Setters"}
+			o.Spec.GitSpec.Commit.SigningKey = &imagev1.SigningKey{SecretRef: meta.LocalObjectReference{Name: kind}, Type: strings.Replace(kind, "pgp", "gpg", 1)}
+			o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: kind}
+		})
+		o := l.update(kind, "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+		who.Run("git", "-C", l.repo.Dir, "-c", "gpg.ssh.allowedSignersFile="+allowed, "verify-commit", o.Status.LastPushCommit)
+	}
+	l.create(&corev1.Secret{ObjectMeta: l.meta("empty"), Data: map[string][]byte{"x": []byte("secret-x")}})
+	l.createUpdate("none", func(o *imagev1.ImageUpdateAutomation) {
+		o.Spec.Update = &imagev1.UpdateStrategy{Path: "none", Strategy: "Setters"}
+		o.Spec.GitSpec.Commit.SigningKey = &imagev1.SigningKey{SecretRef: meta.LocalObjectReference{Name: "empty"}}
+	})
+	l.update("none", "has no key", func(o *imagev1.ImageUpdateAutomation) bool {
+		return failed(o, "SourceManagerFailed") && strings.Contains(readyOf(o).Message, "does not contain a 'git.asc' key")
+	})
+}
+
+// TestRefusedPushes has a protected branch, a token that may only read, and a server that takes no strangers over SSH.
+func TestRefusedPushes(t *testing.T) {
+	t.Parallel()
+	private, public, err := git.NewSSHKey("ed25519", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, registrytest.Options{}, git.Options{Users: map[string]string{"jo": "secret-pw"}, AnonymousRead: true, SSH: git.AnyPort, AuthorizedKeys: public})
+	l.start()
+	first := l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
+	l.hook("while read old new ref; do test $ref != refs/heads/main || { echo 'main is protected' >&2; exit 1; }; done")
+	l.ready("1.0.0") // without credentials
+	l.create(&corev1.Secret{ObjectMeta: l.meta("jo"), StringData: map[string]string{"username": "jo", "password": "secret-pw"}})
+	l.create(&corev1.Secret{ObjectMeta: l.meta("key"), Data: map[string][]byte{"identity": private, "known_hosts": l.git.KnownHosts()}})
+	l.createSource("protected", func(o *sourcev1.GitRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "jo"} })
+	l.createSource("ssh", func(o *sourcev1.GitRepository) {
+		o.Spec.URL, o.Spec.SecretRef = l.git.SSHURL("fleet"), &meta.LocalObjectReference{Name: "key"}
+	})
+	for source, want := range map[string]string{"fleet": "allow to write", "protected": "main is protected", "ssh": "spec.git.push.branch"} {
+		l.createUpdate(source, func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = source })
+		o := l.update(source, "refused", func(o *imagev1.ImageUpdateAutomation) bool { return failed(o, "GitOperationFailed") })
+		if m := readyOf(o).Message; !strings.HasPrefix(m, "failed to update source: ") || !strings.Contains(m, want) && !strings.Contains(m, "pre-receive hook declined") || strings.Contains(m, "secret") {
+			t.Errorf("%s: %q, want %q", source, m, want)
+		}
+		if o.Status.LastPushCommit != "" || o.Status.ObservedSourceRevision != "" {
+			t.Errorf("%s: status %+v", source, o.Status)
+		}
+	}
+	if got := l.gitCmd("rev-parse", "main"); got != first {
+		t.Errorf("main moved to %s", got)
+	}
+	// Over SSH, to a branch that is not protected.
+	l.patch(automation(l, "ssh"), `{"spec":{"git":{"push":{"branch":"auto"}}}}`)
+	l.update("ssh", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+	if got := l.gitCmd("rev-parse", "auto^"); got != first {
+		t.Errorf("auto builds on %s", got)
+	}
+}
+
+func TestBadAutomations(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.start()
+	first := l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1"), "none/dep.yaml": l.marked("nobody", "old:1")}, "Begin")
+	l.ready("1.0.0")
+	l.createSource("tag", func(o *sourcev1.GitRepository) { o.Spec.Reference = &sourcev1.GitRepositoryRef{Tag: "v1"} })
+	for name, tc := range map[string]struct {
+		change          func(*imagev1.ImageUpdateAutomation)
+		reason, message string
+	}{
+		"nogit":    {func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec = nil }, "InvalidSourceConfiguration", "source kind 'GitRepository' necessitates field .spec.git"},
+		"nosource": {func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = "absent" }, "SourceManagerFailed", "failed configuring source manager: failed to get git repository '" + l.namespace + "/absent'"},
+		"selector": {func(o *imagev1.ImageUpdateAutomation) {
+			o.Spec.PolicySelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is"}}}
+		}, "InvalidPolicySelector", "failed to parse policy selector"},
+		"tag": {func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = "tag" }, "SourceManagerFailed", "push spec not provided, and cannot be inferred"},
+		"branch": {func(o *imagev1.ImageUpdateAutomation) {
+			o.Spec.GitSpec.Checkout = &imagev1.GitCheckoutSpec{Reference: imagev1.GitRepositoryRef{Branch: "none"}}
+		}, "GitOperationFailed", "failed to checkout source: "},
+		"path":     {func(o *imagev1.ImageUpdateAutomation) { o.Spec.Update = &imagev1.UpdateStrategy{Path: "../absent"} }, "UpdateFailed", "correct spec.update.path"},
+		"template": {func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec.Commit.MessageTemplate = "{{ .Nothing }" }, "GitOperationFailed", "unable to create commit message template from spec"},
+		"field":    {func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec.Commit.MessageTemplate = "{{ .Nothing }}" }, "GitOperationFailed", "failed to run template from spec"},
+		"refspec": {func(o *imagev1.ImageUpdateAutomation) {
+			o.Spec.GitSpec.Push = &imagev1.PushSpec{Refspec: "+a:refs/heads/b"}
+		}, "InvalidSourceConfiguration", "is not supported"},
+	} {
+		l.createUpdate(name, tc.change)
+		o := l.update(name, tc.reason, func(o *imagev1.ImageUpdateAutomation) bool { return failed(o, tc.reason) })
+		if !strings.Contains(readyOf(o).Message, tc.message) {
+			t.Errorf("%s: %q, want %q", name, readyOf(o).Message, tc.message)
+		}
+	}
+	// A marker that names nobody is told, and nothing is written.
+	l.createUpdate("nobody", func(o *imagev1.ImageUpdateAutomation) { o.Spec.Update = &imagev1.UpdateStrategy{Path: "/none"} })
+	o := l.update("nobody", "told", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) })
+	if c := meta.Conditions(o.Status.Conditions).Get(imagev1.MarkersSkippedCondition); c == nil ||
+		c.Message != "dep.yaml:7: there is no ImagePolicy '"+l.namespace+"/nobody' with a latest image" {
+		t.Errorf("conditions %+v", o.Status.Conditions)
+	}
+	if got := l.gitCmd("rev-parse", "main"); got != first {
+		t.Errorf("main moved to %s", got)
+	}
+	// Once the policy is there, it is written and no longer told.
+	l.createPolicy("nobody", "app", nil)
+	o = l.update("nobody", "written", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.LastPushCommit != "" })
+	if len(o.Status.Conditions) != 1 {
+		t.Errorf("conditions %+v", o.Status.Conditions)
+	}
+}
+
+// person pushes all the time, as people do, and returns how often that worked.
+func (l *lab) person(ctx context.Context) (n int) {
+	dir := filepath.Join(l.TempDir(), "clone")
+	run := func(args ...string) bool {
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=Jo", "-c", "user.email=jo@example.com"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
+		return cmd.Run() == nil
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil || !run("clone", "-q", l.git.HTTPURL("fleet"), ".") {
+		l.Error("the person could not clone")
+		return 0
+	}
+	for ctx.Err() == nil {
+		if err := os.WriteFile(filepath.Join(dir, "human.txt"), []byte(fmt.Sprint(n)), 0o600); err != nil || !run("add", ".") || !run("commit", "-qm", "Human") {
+			l.Errorf("the person could not commit: %v", err)
+			return n
+		}
+		for !run("push", "-q", "origin", "main") {
+			if !run("pull", "-q", "--rebase", "origin", "main") {
+				l.Error("the person could not rebase")
+				return n
+			}
+		}
+		n++
+	}
+	return n
+}
+
+// TestManyPushers lets automations and a person push to one branch.
+func TestManyPushers(t *testing.T) {
+	t.Parallel()
+	const automations, rounds = 10, 3
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.start()
+	files := map[string]string{}
+	for i := range automations {
+		files[fmt.Sprintf("app%d/dep.yaml", i)] = l.marked("app", "old:1")
+	}
+	l.commit(files, "Begin")
+	l.ready("1.0.0")
+	for i := range automations {
+		l.createUpdate(fmt.Sprintf("auto%d", i), func(o *imagev1.ImageUpdateAutomation) {
+			o.Spec.Update = &imagev1.UpdateStrategy{Path: fmt.Sprintf("app%d", i), Strategy: "Setters"}
+		})
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	human := make(chan int, 1)
+	go func() { human <- l.person(ctx) }()
+	for round := range rounds {
+		tag := fmt.Sprintf("1.%d.0", round)
+		if round > 0 {
+			l.push("app", tag)
+			l.rescan("app", tag)
+		}
+		for i := range automations {
+			l.update(fmt.Sprintf("auto%d", i), "pushed "+tag, func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == tag })
+		}
+	}
+	stop()
+	people := <-human
+	if merges := l.gitCmd("rev-list", "--merges", "--count", "main"); merges != "0" {
+		t.Errorf("%s merges", merges)
+	}
+	if got, want := l.gitCmd("rev-list", "--count", "main"), fmt.Sprint(1+automations*rounds+people); got != want {
+		t.Errorf("%s commits, want %s: one for each image and automation, %d of the person", got, want, people)
+	}
+	for i := range automations {
+		if got := l.gitCmd("show", fmt.Sprintf("main:app%d/dep.yaml", i)); !strings.Contains(got, fmt.Sprintf(":1.%d.0 ", rounds-1)) {
+			t.Errorf("app%d: %q", i, got)
+		}
+	}
+}
