@@ -53,9 +53,8 @@ var All = []Controller{
 	{
 		Name: "source-controller", Short: "source", Flags: flags(common, groupJitter, groupTokenCache, groupArtifact, sourceFlags),
 		Gates:     map[string]bool{"CacheSecretsAndConfigMaps": false, "ObjectLevelWorkloadIdentity": false},
-		IdleGates: only("ObjectLevelWorkloadIdentity"),
-		Idle: only("default-service-account",
-			"helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
+		IdleGates: only(),
+		Idle: only("helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
 			"helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval"),
 		Serves:   resources(groupSource, "gitrepositories", "ocirepositories", "helmrepositories", "helmcharts", "buckets"),
 		Register: registerSource,
@@ -115,7 +114,7 @@ var All = []Controller{
 	{
 		Name: "source-watcher", Short: "source-watcher", Flags: flags(common, groupJitter, groupACL, groupArtifact, watcherFlags),
 		Gates: map[string]bool{"DirectSourceFetch": false},
-		Idle:  allBut("storage-path", "storage-addr"), IdleGates: allBut(),
+		Idle:  only(), IdleGates: only(),
 		Serves:   resources(groupExtensions, "artifactgenerators"),
 		Reads:    resources(groupSource, "gitrepositories", "ocirepositories", "buckets", "helmcharts", "externalartifacts"),
 		Register: registerWatcher,
