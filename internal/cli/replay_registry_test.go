@@ -11,6 +11,9 @@ import (
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 )
 
+// recordedReceiver is where the recorded run called webhooks.
+const recordedReceiver = "127.0.0.1:19292"
+
 // recordedRegistry is the registry of the recorded run.
 const recordedRegistry = "127.0.0.1:5000"
 
@@ -23,6 +26,9 @@ var (
 // started when the first command names it.
 func registryOf(t *testing.T, tr transcript) (here, there string) {
 	t.Helper()
+	if strings.HasPrefix(strings.Join(tr.args, " "), "trigger ") {
+		return strings.TrimPrefix(receiverServer(t).URL, "http://"), recordedReceiver
+	}
 	if !slices.ContainsFunc(tr.args, func(arg string) bool { return strings.Contains(arg, recordedRegistry+"/") }) || !slices.ContainsFunc(tr.args, isArtifact) {
 		return recordedRegistry, recordedRegistry
 	}
@@ -54,6 +60,7 @@ func writeArtifactInputs(t *testing.T, dir string) {
 		"in/oci/readme.txt":        "text\n",
 		"in/bucket/cm.yaml":        "other: content\n",
 		"pullout/old":              "",
+		"in/manifests/ks.yaml":     "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: x}\n",
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -428,7 +428,10 @@ func recordedEvents(t testing.TB, dir string) []*clitest.Object {
 
 func toolkitCRD(k *kinds.Kind) *clitest.Object {
 	obj := &clitest.Object{Object: map[string]any{
-		"spec":   map[string]any{"group": k.Group},
+		"spec": map[string]any{
+			"group": k.Group, "scope": "Namespaced", "names": map[string]any{"kind": k.Kind, "plural": k.Plural},
+			"versions": []any{map[string]any{"name": k.Version, "served": true, "storage": true}},
+		},
 		"status": map[string]any{"storedVersions": []any{k.Version}},
 	}}
 	obj.SetAPIVersion("apiextensions.k8s.io/v1")

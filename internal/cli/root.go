@@ -24,12 +24,14 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/info"
 	"github.com/gitops-toolkit/flux/internal/cli/install"
 	"github.com/gitops-toolkit/flux/internal/cli/logs"
+	"github.com/gitops-toolkit/flux/internal/cli/migrate"
 	"github.com/gitops-toolkit/flux/internal/cli/plugin"
 	"github.com/gitops-toolkit/flux/internal/cli/reconcile"
 	"github.com/gitops-toolkit/flux/internal/cli/remove"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/cli/trace"
 	"github.com/gitops-toolkit/flux/internal/cli/tree"
+	"github.com/gitops-toolkit/flux/internal/cli/trigger"
 )
 
 // newRoot builds the whole tree of commands.
@@ -72,6 +74,9 @@ func newRoot(s *session.Session) *cobra.Command {
 		debug.Command(s),
 		envsubst.Command(s),
 		logs.Command(s),
+		migrate.Command(s),
+		trigger.Command(s),
+		plugin.Command(s, root),
 		install.Command(s),
 		install.UninstallCommand(s),
 		info.CheckCommand(s),

@@ -47,10 +47,12 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", condition)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"memory":  inMemory(t),
-			"cluster": onCluster(t),
-			"gitrepo": gitRepository(t),
-			"status":  setStatus,
+			"memory":    inMemory(t),
+			"cluster":   onCluster(t),
+			"gitrepo":   gitRepository(t),
+			"receivers": receivers(t),
+			"status":    setStatus,
+			"web":       serveFiles(t),
 		},
 	})
 }
