@@ -49,6 +49,16 @@ func (c *Client) Dynamic() dynamic.Interface { return c.dynamic }
 // Metadata returns the client for object metadata only.
 func (c *Client) Metadata() metadata.Interface { return c.metadata }
 
+// WithMetadata returns a client that reads and watches metadata through another configuration for the
+// same cluster.
+func (c *Client) WithMetadata(cfg *rest.Config) (*Client, error) {
+	meta, err := metadata.NewForConfig(unlimited(cfg))
+	if err != nil {
+		return nil, err
+	}
+	return &Client{dynamic: c.dynamic, metadata: meta, mapper: c.mapper}, nil
+}
+
 // ClientPool keeps clients for the life of the process, one for each cluster and identity, and one
 // REST mapping for each cluster. Clients of one cluster share its HTTP connections (client-go
 // shares a transport between configurations with equal TLS settings). The zero value is ready.

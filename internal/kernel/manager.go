@@ -78,6 +78,10 @@ func (m *Manager) Mapper() apimeta.RESTMapper { return m.process.manager.GetREST
 // RESTConfig returns a copy of the connection to the API server, with the controller's limits.
 func (m *Manager) RESTConfig() *rest.Config { return rest.CopyConfig(m.process.config) }
 
+// WatchConfig is RESTConfig for watches that go on from a version: one that the API server has not
+// reached, because it was set back to an older backup, is answered as expired.
+func (m *Manager) WatchConfig() *rest.Config { return rest.CopyConfig(m.process.watching) }
+
 // Version returns the resourceVersion of a ConfigMap or Secret without a request, "" for one
 // that does not exist. Not ok means that it is unknown (not listed yet, or no right to list):
 // read it. An empty namespace of ref means namespace.

@@ -42,6 +42,7 @@ type ProcessOptions struct {
 type Process struct {
 	manager     manager.Manager
 	config      *rest.Config
+	watching    *rest.Config // config for informers, see horizon
 	options     ProcessOptions
 	controllers []*Manager
 	configs     *configs
@@ -56,19 +57,20 @@ type Process struct {
 func NewProcess(config *rest.Config, options ProcessOptions) (*Process, error) {
 	config = rest.CopyConfig(config)
 	config.WarningHandler = rest.NoWarnings{}
-	watchHorizon(config)
 	hostname, _ := os.Hostname()
 	p := &Process{
-		config: config, options: options, hostname: hostname, configs: newConfigs(config, options.WatchNamespace),
+		config: config, watching: rest.CopyConfig(config), options: options, hostname: hostname,
 		strips: map[reflect.Type]func(client.Object){}, full: map[reflect.Type]bool{},
 	}
+	watchHorizon(p.watching)
+	p.configs = newConfigs(p.watching, options.WatchNamespace)
 	var err error
 	if p.events, err = eventsClient(config); err != nil {
 		return nil, err
 	}
 	// Jobs get the time that was asked for; then events are delivered and leases released.
 	grace := options.GracefulShutdownTimeout + 2*drainTimeout
-	p.manager, err = manager.New(config, manager.Options{
+	p.manager, err = manager.New(p.watching, manager.Options{
 		Scheme:                  options.Scheme,
 		Logger:                  options.Log,
 		Cache:                   p.cacheOptions(),

@@ -44,7 +44,7 @@ func (m *Manager) shard() (cache.Cache, error) {
 	o.Scheme, o.Mapper, o.HTTPClient = m.process.manager.GetScheme(), m.Mapper(), m.process.manager.GetHTTPClient()
 	o.DefaultTransform = cache.TransformStripManagedFields()
 	o.DefaultLabelSelector = selector
-	objects, err := cache.New(m.process.config, o)
+	objects, err := cache.New(m.process.watching, o)
 	if err != nil {
 		return nil, fmt.Errorf("set up the cache for --watch-label-selector: %w", err)
 	}
