@@ -116,6 +116,16 @@ func strip(u *unstructured.Unstructured, rules []ignoreRule) *unstructured.Unstr
 	return out
 }
 
+// WithoutIgnored returns the object without the fields that the rules leave to others.
+func WithoutIgnored(u *unstructured.Unstructured, rules []IgnoreRule) (*unstructured.Unstructured, error) {
+	compiled, err := compileIgnore(rules)
+	if err != nil {
+		return nil, err
+	}
+	compiled = slices.DeleteFunc(compiled, func(r ignoreRule) bool { return !r.matches(u) })
+	return strip(u, compiled), nil
+}
+
 // adopt returns what to send for an object some of whose fields are ignored: a field that another
 // Apply manager owns is left out, another one takes the live value.
 func adopt(desired, live *unstructured.Unstructured, rules []ignoreRule, manager string) *unstructured.Unstructured {

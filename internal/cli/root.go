@@ -16,6 +16,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/build"
 	"github.com/gitops-toolkit/flux/internal/cli/create"
 	"github.com/gitops-toolkit/flux/internal/cli/debug"
+	"github.com/gitops-toolkit/flux/internal/cli/diff"
 	"github.com/gitops-toolkit/flux/internal/cli/docs"
 	"github.com/gitops-toolkit/flux/internal/cli/envsubst"
 	"github.com/gitops-toolkit/flux/internal/cli/events"
@@ -85,6 +86,9 @@ func newRoot(s *session.Session) *cobra.Command {
 		docs.Command(),
 	)
 	artifact.Add(s, root)
+	if group, _, err := root.Find([]string{"diff"}); err == nil {
+		diff.Add(s, group)
+	}
 	_ = root.RegisterFlagCompletionFunc("namespace", session.CompleteNamespaces(s))
 	plugin.List(root)
 	return root

@@ -131,6 +131,8 @@ func print(ctx context.Context, s *session.Session, b *Builder, name string) err
 type Builder struct {
 	Flags
 	Namespace string
+	// Root is the directory that bases may not lead out of; empty: it is found from the path.
+	Root string
 	// Client is nil when no cluster is to be asked.
 	Client *cluster.Client
 }
@@ -190,7 +192,7 @@ func (b *Builder) all(ctx context.Context, obj *kustomizev1.Kustomization, dir s
 			continue
 		}
 		seen[nested.Namespace+"/"+nested.Name] = true
-		dir, err := b.local(nested)
+		dir, err := b.Local(nested)
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ const mask = "**SOPS**"
 
 // Build returns the objects of one Kustomization built from dir, as they would be applied.
 func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir string) ([]*unstructured.Unstructured, error) {
-	root, rel, err := rootOf(dir)
+	root, rel, err := b.root(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +55,15 @@ func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir
 		finish(obj, object)
 	}
 	return result.Objects, nil
+}
+
+// root is that of the checkout, if there is one that is known.
+func (b *Builder) root(dir string) (root, rel string, err error) {
+	if b.Root == "" {
+		return rootOf(dir)
+	}
+	rel, err = filepath.Rel(b.Root, dir)
+	return b.Root, rel, err
 }
 
 // rootOf returns the directory that bases may not lead out of: the working copy around dir, or
@@ -274,8 +283,8 @@ func asKustomization(object *unstructured.Unstructured) (*kustomizev1.Kustomizat
 	return obj, nil
 }
 
-// local returns the directory of a Kustomization that was found, from --local-sources.
-func (b *Builder) local(obj *kustomizev1.Kustomization) (string, error) {
+// Local returns the directory of a Kustomization that was found, from --local-sources.
+func (b *Builder) Local(obj *kustomizev1.Kustomization) (string, error) {
 	source := kinds.Kustomization.ShowSource(obj).String()
 	dir, ok := b.LocalSources[source]
 	if !ok {

@@ -1,0 +1,244 @@
+package diff
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/gitops-toolkit/flux/internal/apply"
+)
+
+// fieldManager is that of the controller, whose fields a dry-run must own to take them away.
+const fieldManager = "kustomize-controller"
+
+// annotations of objects that say how they are applied.
+const (
+	annotationGroup = "kustomize.toolkit.fluxcd.io/"
+	disabled        = "disabled"
+)
+
+// Action is what would be done to an object.
+type Action string
+
+// Actions.
+const (
+	Created   Action = "created"
+	Drifted   Action = "drifted"
+	Deleted   Action = "deleted"
+	Skipped   Action = "skipped"
+	unchanged Action = ""
+)
+
+// Change is what would happen to one object.
+type Change struct {
+	Object string `json:"object"`
+	Action Action `json:"action"`
+	// Diff is the text of a drift.
+	Diff string `json:"diff,omitempty"`
+}
+
+// comparer asks the API server what applying an object would change.
+type comparer struct {
+	client *apply.Client
+	rules  []apply.IgnoreRule
+	force  bool
+	set    []*unstructured.Unstructured
+}
+
+func subject(u *unstructured.Unstructured) string { return apply.RefOf(u).Subject() }
+
+// compare returns the change of one object.
+func (c *comparer) compare(ctx context.Context, desired *unstructured.Unstructured) (Change, error) {
+	change := Change{Object: subject(desired)}
+	resource, err := c.resource(ctx, desired)
+	if apimeta.IsNoMatchError(err) && c.brings(desired.GroupVersionKind().GroupKind()) {
+		change.Action = Created
+		return change, nil
+	}
+	if err != nil {
+		return change, fmt.Errorf("%s: %w", change.Object, err)
+	}
+	live, err := resource.Get(ctx, desired.GetName(), metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return change, fmt.Errorf("%s: %w", change.Object, err)
+	}
+	if apierrors.IsNotFound(err) {
+		live = nil
+	}
+	if leftAlone(desired, live) {
+		change.Action = Skipped
+		return change, nil
+	}
+	merged, err := dryRun(ctx, resource, desired)
+	switch {
+	case err != nil && live == nil && apierrors.IsNotFound(err) && c.namespaceComes(desired):
+		change.Action = Created
+		return change, nil
+	case err != nil && live != nil && apierrors.IsInvalid(err) && c.mayForce(desired):
+		change.Action = Created
+		return change, nil
+	case err != nil:
+		return change, fmt.Errorf("%s dry-run failed: %w", change.Object, err)
+	case live == nil:
+		change.Action = Created
+		return change, nil
+	}
+	return c.drift(change, live, merged)
+}
+
+// drift compares what is with what would be.
+func (c *comparer) drift(change Change, live, merged *unstructured.Unstructured) (Change, error) {
+	from, err := c.visible(live)
+	if err != nil {
+		return change, err
+	}
+	to, err := c.visible(merged)
+	if err != nil {
+		return change, err
+	}
+	if live.GetKind() == "Secret" && live.GroupVersionKind().Group == "" {
+		maskSecrets(from, to)
+	}
+	if reflect.DeepEqual(from, to) || onlyGeneration(from, to) {
+		return change, nil
+	}
+	change.Action, change.Diff = Drifted, report(from, to)
+	return change, nil
+}
+
+// visible is the object without what the server keeps for itself.
+func (c *comparer) visible(u *unstructured.Unstructured) (map[string]any, error) {
+	u, err := apply.WithoutIgnored(u, c.rules)
+	if err != nil {
+		return nil, err
+	}
+	for _, field := range []string{"managedFields", "resourceVersion", "creationTimestamp", "uid", "selfLink"} {
+		unstructured.RemoveNestedField(u.Object, "metadata", field)
+	}
+	delete(u.Object, "status")
+	return u.Object, nil
+}
+
+// onlyGeneration tells whether the server would count a generation for fields that are left to others.
+func onlyGeneration(from, to map[string]any) bool {
+	a := (&unstructured.Unstructured{Object: from}).DeepCopy()
+	b := (&unstructured.Unstructured{Object: to}).DeepCopy()
+	unstructured.RemoveNestedField(a.Object, "metadata", "generation")
+	unstructured.RemoveNestedField(b.Object, "metadata", "generation")
+	return reflect.DeepEqual(a.Object, b.Object)
+}
+
+func (c *comparer) resource(ctx context.Context, u *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	mapping, err := c.client.Mapper().For(ctx, u.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	if !mapping.Namespaced {
+		return c.client.Dynamic().Resource(mapping.Resource), nil
+	}
+	return c.client.Dynamic().Resource(mapping.Resource).Namespace(u.GetNamespace()), nil
+}
+
+func dryRun(ctx context.Context, resource dynamic.ResourceInterface, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	desired = desired.DeepCopy()
+	encodeMasks(desired)
+	body, err := json.Marshal(desired.Object)
+	if err != nil {
+		return nil, err
+	}
+	force := true
+	return resource.Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
+		FieldManager: fieldManager, Force: &force, DryRun: []string{metav1.DryRunAll},
+	})
+}
+
+// brings tells whether the set has the definition of a kind.
+func (c *comparer) brings(gk schema.GroupKind) bool {
+	for _, u := range c.set {
+		group, _, _ := unstructured.NestedString(u.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(u.Object, "spec", "names", "kind")
+		if u.GetKind() == "CustomResourceDefinition" && group == gk.Group && kind == gk.Kind {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *comparer) namespaceComes(desired *unstructured.Unstructured) bool {
+	for _, u := range c.set {
+		if u.GetKind() == "Namespace" && u.GetName() == desired.GetNamespace() {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *comparer) mayForce(desired *unstructured.Unstructured) bool {
+	return c.force || strings.EqualFold(desired.GetAnnotations()[annotationGroup+"force"], "enabled")
+}
+
+// leftAlone tells whether annotations keep the object from being applied.
+func leftAlone(desired, live *unstructured.Unstructured) bool {
+	for _, u := range []*unstructured.Unstructured{desired, live} {
+		if u == nil {
+			continue
+		}
+		a := u.GetAnnotations()
+		ssa := a[annotationGroup+"ssa"]
+		if strings.EqualFold(a[annotationGroup+"reconcile"], disabled) || strings.EqualFold(ssa, "Ignore") ||
+			strings.EqualFold(ssa, "IfNotPresent") && live != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// sopsMask stands for what is encrypted in the files.
+const sopsMask = "**SOPS**"
+
+// encodeMasks makes a Secret with masks one that the server takes.
+func encodeMasks(u *unstructured.Unstructured) {
+	data, _ := u.Object["data"].(map[string]any)
+	if u.GetKind() != "Secret" {
+		return
+	}
+	for key, value := range data {
+		if value == sopsMask {
+			data[key] = base64.StdEncoding.EncodeToString([]byte(sopsMask))
+		}
+	}
+}
+
+// maskSecrets hides the values of both sides; what was encrypted is compared by its keys only.
+func maskSecrets(from, to map[string]any) {
+	a, _ := from["data"].(map[string]any)
+	b, _ := to["data"].(map[string]any)
+	encrypted := base64.StdEncoding.EncodeToString([]byte(sopsMask))
+	for key, value := range a {
+		other, both := b[key]
+		if both && value != other && other != encrypted {
+			a[key], b[key] = "*** (before)", "*** (after)"
+			continue
+		}
+		a[key] = "***"
+		if both {
+			b[key] = "***"
+		}
+	}
+	for key := range b {
+		if _, both := a[key]; !both {
+			b[key] = "***"
+		}
+	}
+}

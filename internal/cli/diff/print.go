@@ -1,0 +1,144 @@
+package diff
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gitops-toolkit/flux/internal/cli/ui"
+)
+
+// print writes the reports in the chosen form.
+func (f *flags) print(w io.Writer, reports []Report) error {
+	switch f.output {
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(reports)
+	case "markdown":
+		_, err := io.WriteString(w, markdown(reports))
+		return err
+	}
+	p := painter{ui.Colours(w)}
+	var b strings.Builder
+	for i := range reports {
+		if f.several() {
+			p.title(&b, &reports[i])
+		}
+		p.report(&b, &reports[i])
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// painter writes the text for a terminal.
+type painter struct{ colours bool }
+
+var actionColours = map[Action]string{Created: "32", Drifted: "33", Deleted: "31"}
+
+func (p painter) paint(colour, text string) string {
+	if !p.colours || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+func (p painter) title(b *strings.Builder, r *Report) {
+	switch {
+	case r.Error != "":
+		fmt.Fprintf(b, "📁 %s %s\n", r.Kustomization, p.paint("31", "failed: "+r.Error))
+	case r.changed():
+		fmt.Fprintf(b, "📁 %s changed\n", r.Kustomization)
+	case r.Note == "":
+		fmt.Fprintf(b, "📁 %s unchanged\n", r.Kustomization)
+	}
+}
+
+func (p painter) report(b *strings.Builder, r *Report) {
+	if r.Note != "" {
+		fmt.Fprintf(b, "⚠️ %s skipped: %s\n", r.Kustomization, r.Note)
+	}
+	for _, c := range r.Changes {
+		fmt.Fprintf(b, "%s\n", p.paint(actionColours[c.Action], fmt.Sprintf("► %s %s", c.Object, c.Action)))
+		if c.Diff != "" {
+			b.WriteString("\n" + p.diff(c.Diff))
+		}
+	}
+	for i := range r.Nested {
+		if r.Nested[i].changed() {
+			fmt.Fprintf(b, "📁 %s changed\n", r.Nested[i].Kustomization)
+		}
+		p.report(b, &r.Nested[i])
+	}
+}
+
+func (p painter) diff(text string) string {
+	if !p.colours {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		content := strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "+ "):
+			content = p.paint("32", content)
+		case strings.HasPrefix(line, "- "):
+			content = p.paint("31", content)
+		}
+		b.WriteString(content + "\n")
+	}
+	return b.String()
+}
+
+// markdown is a comment for a pull request.
+func markdown(reports []Report) string {
+	var b strings.Builder
+	total := map[Action]int{}
+	var sum func([]Report)
+	sum = func(list []Report) {
+		for _, r := range list {
+			for _, c := range r.Changes {
+				total[c.Action]++
+			}
+			sum(r.Nested)
+		}
+	}
+	sum(reports)
+	fmt.Fprintf(&b, "## What this would change\n\n%d created, %d changed, %d deleted\n", total[Created], total[Drifted], total[Deleted])
+	for i := range reports {
+		section(&b, &reports[i])
+	}
+	return b.String()
+}
+
+func section(b *strings.Builder, r *Report) {
+	switch {
+	case r.Error != "":
+		fmt.Fprintf(b, "\n### %s failed\n\n%s\n", r.Kustomization, fenced("", r.Error))
+	case r.Note != "":
+		fmt.Fprintf(b, "\n### %s\n\nSkipped: %s\n", r.Kustomization, r.Note)
+	case len(r.Changes) > 0:
+		fmt.Fprintf(b, "\n### %s\n\n", r.Kustomization)
+		for _, c := range r.Changes {
+			if c.Diff == "" {
+				fmt.Fprintf(b, "- `%s` %s\n", c.Object, c.Action)
+				continue
+			}
+			fmt.Fprintf(b, "- `%s` %s\n\n<details><summary>differences</summary>\n\n%s\n</details>\n\n", c.Object, c.Action, fenced("diff", strings.TrimRight(c.Diff, "\n")))
+		}
+	}
+	for i := range r.Nested {
+		section(b, &r.Nested[i])
+	}
+}
+
+// fenced quotes text so that nothing in it ends the quotation.
+func fenced(kind, text string) string {
+	fence := "```"
+	for strings.Contains(text, fence) {
+		fence += "`"
+	}
+	return fence + kind + "\n" + text + "\n" + fence
+}
