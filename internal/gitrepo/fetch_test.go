@@ -103,7 +103,7 @@ func TestPollIsOneListing(t *testing.T) {
 	if reqs := srv.Requests(); len(reqs) != 1 || reqs[0].Sent > 200 {
 		t.Fatalf("a poll made %+v", reqs)
 	}
-	rev, err := store.Resolve(context30(t), remote, Reference{Branch: "main"})
+	rev, err := store.Resolve(patient(t), remote, Reference{Branch: "main"})
 	must(t, err)
 	srv.ResetRequests()
 	get(t, store, remote, Reference{Branch: "main", Commit: rev.Commit.String()})
@@ -126,7 +126,7 @@ func TestRewrittenTagAndDeletedBranch(t *testing.T) {
 	commit(t, repo, git.Change{Branch: "gone", Message: "Gone", Files: map[string]string{"g": "g"}})
 	get(t, store, remote, Reference{Branch: "gone"})
 	must(t, repo.DeleteRef("refs/heads/gone"))
-	if _, _, err := tryGet(context30(t), store, remote, Reference{Branch: "gone"}); !errors.Is(err, ErrReference) {
+	if _, _, err := tryGet(patient(t), store, remote, Reference{Branch: "gone"}); !errors.Is(err, ErrReference) {
 		t.Fatalf("a deleted branch: %v", err)
 	}
 	fsck(t, store)
@@ -138,9 +138,9 @@ func TestAnnotatedTagOfFetchedCommit(t *testing.T) {
 	remote := Remote{URL: srv.HTTPURL("fleet")}
 	get(t, store, remote, Reference{Branch: "main"})
 	must(t, repo.Tag("v1.0.0", "main", "The release"))
-	rev, err := store.Resolve(context30(t), remote, Reference{Tag: "v1.0.0"})
+	rev, err := store.Resolve(patient(t), remote, Reference{Tag: "v1.0.0"})
 	must(t, err)
-	snap, err := store.Fetch(context30(t), remote, rev)
+	snap, err := store.Fetch(patient(t), remote, rev)
 	must(t, err)
 	defer snap.Close()
 	if tag, err := snap.Tag(); err != nil || !strings.Contains(string(tag), "The release") {
@@ -187,7 +187,7 @@ func TestDamage(t *testing.T) {
 				spoil(t, path, how)
 			}
 			for _, s := range []*Store{newStore(t, dir), store} { // a new process, and one that runs on
-				rev, files, err := tryGet(context30(t), s, remote, Reference{Branch: "main"})
+				rev, files, err := tryGet(patient(t), s, remote, Reference{Branch: "main"})
 				if err != nil {
 					if !errors.Is(err, ErrDamaged) {
 						t.Fatalf("%s %s: %v, want ErrDamaged", how, pattern, err)
@@ -295,7 +295,7 @@ func TestTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			rev, files, err := tryGet(context30(t), store, remote, Reference{Branch: "main"})
+			rev, files, err := tryGet(patient(t), store, remote, Reference{Branch: "main"})
 			if err != nil || len(files) < 100 || rev.Name != "main" {
 				t.Errorf("%s, %d files: %v", rev, len(files), err)
 			}
@@ -319,7 +319,7 @@ func TestCredentialsDoNotShareMirrors(t *testing.T) {
 	good := Remote{URL: srv.HTTPURL("fleet"), Auth: Auth{Username: "jo", Password: "secret"}}
 	rev, _ := get(t, store, good, Reference{Branch: "main"})
 	bad := Remote{URL: srv.HTTPURL("fleet"), Auth: Auth{Username: "jo", Password: "guess"}}
-	if _, err := store.Fetch(context30(t), bad, rev); !errors.Is(err, ErrAuthentication) {
+	if _, err := store.Fetch(patient(t), bad, rev); !errors.Is(err, ErrAuthentication) {
 		t.Fatalf("a wrong password read the mirror of the right one: %v", err)
 	}
 	for _, text := range []string{"secret", "guess"} {

@@ -63,8 +63,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func context30(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+func patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // A machine may be slow.
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -72,7 +72,7 @@ func context30(t testing.TB) context.Context {
 // get resolves and fetches, and returns the revision and all files by path.
 func get(t testing.TB, s *Store, r Remote, ref Reference) (Revision, map[string]string) {
 	t.Helper()
-	rev, files, err := tryGet(context30(t), s, r, ref)
+	rev, files, err := tryGet(patient(t), s, r, ref)
 	must(t, err)
 	return rev, files
 }
@@ -248,12 +248,12 @@ func TestReferencesThatAreNot(t *testing.T) {
 		{"half a commit", Reference{Commit: "abc"}, "unable to resolve commit object for 'abc': it is not a full SHA-1 of 40 digits"},
 		{"a tag of a tree", Reference{Tag: "tree"}, "unable to clone '" + url + "': what the remote sent: reference not found: " + tree + " is a tree, not a commit"},
 	} {
-		_, _, err := tryGet(context30(t), store, Remote{URL: url}, tc.ref)
+		_, _, err := tryGet(patient(t), store, Remote{URL: url}, tc.ref)
 		if !errors.Is(err, ErrReference) || err.Error() != tc.want {
 			t.Errorf("%s: %v, want %s", tc.reason, err, tc.want)
 		}
 	}
-	if _, err := store.Resolve(context30(t), Remote{URL: url}, Reference{SemVer: "not a range"}); err == nil {
+	if _, err := store.Resolve(patient(t), Remote{URL: url}, Reference{SemVer: "not a range"}); err == nil {
 		t.Error("a malformed range was taken")
 	}
 	rev, files := get(t, store, Remote{URL: url}, Reference{Branch: "main"})
@@ -267,15 +267,15 @@ func TestEmptyRepositoryAndHead(t *testing.T) {
 	must(t, err)
 	remote := Remote{URL: srv.HTTPURL("empty")}
 	for _, ref := range []Reference{{Branch: "trunk"}, {SemVer: "*"}, {Name: "refs/heads/x"}} {
-		if _, err := store.Resolve(context30(t), remote, ref); !errors.Is(err, ErrEmpty) {
+		if _, err := store.Resolve(patient(t), remote, ref); !errors.Is(err, ErrEmpty) {
 			t.Errorf("%s of an empty repository: %v, want ErrEmpty", ref, err)
 		}
 	}
-	if branch, err := RemoteHead(context30(t), remote); err != nil || branch != "trunk" {
+	if branch, err := RemoteHead(patient(t), remote); err != nil || branch != "trunk" {
 		t.Errorf("head of an empty repository: %q, %v", branch, err)
 	}
 	commit(t, repo, git.Change{Message: "Begin", Files: map[string]string{"a": "a"}})
-	if branch, err := RemoteHead(context30(t), remote); err != nil || branch != "trunk" {
+	if branch, err := RemoteHead(patient(t), remote); err != nil || branch != "trunk" {
 		t.Errorf("head: %q, %v", branch, err)
 	}
 }
@@ -284,9 +284,9 @@ func TestModes(t *testing.T) {
 	t.Parallel()
 	srv, _, store := setup(t, git.Options{HTTP: git.AnyPort})
 	remote := Remote{URL: srv.HTTPURL("fleet")}
-	rev, err := store.Resolve(context30(t), remote, Reference{Branch: "main"})
+	rev, err := store.Resolve(patient(t), remote, Reference{Branch: "main"})
 	must(t, err)
-	snap, err := store.Fetch(context30(t), remote, rev)
+	snap, err := store.Fetch(patient(t), remote, rev)
 	must(t, err)
 	defer snap.Close()
 	got := map[string]Mode{}

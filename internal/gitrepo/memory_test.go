@@ -67,9 +67,9 @@ func cloneAndRead(t *testing.T, dir, url string) {
 	debug.FreeOSMemory()
 	idle := rss(t, "VmRSS")
 	store := newStore(t, dir)
-	rev, err := store.Resolve(context30(t), Remote{URL: url}, Reference{Branch: "main"})
+	rev, err := store.Resolve(patient(t), Remote{URL: url}, Reference{Branch: "main"})
 	must(t, err)
-	snap, err := store.Fetch(context30(t), Remote{URL: url}, rev)
+	snap, err := store.Fetch(patient(t), Remote{URL: url}, rev)
 	must(t, err)
 	defer snap.Close()
 	n := 0

@@ -49,15 +49,15 @@ func TestProtocolVersion0(t *testing.T) {
 	check(t, repo, rev, files, "v1.0.0")
 	rev, files = get(t, newStore(t, t.TempDir()), remote, Reference{Commit: past, Branch: "main"})
 	check(t, repo, rev, files, past)
-	if branch, err := RemoteHead(context30(t), remote); err != nil || branch != "main" {
+	if branch, err := RemoteHead(patient(t), remote); err != nil || branch != "main" {
 		t.Errorf("head: %q, %v", branch, err)
 	}
-	if _, err := store.Resolve(context30(t), remote, Reference{Branch: "none"}); !errors.Is(err, ErrReference) {
+	if _, err := store.Resolve(patient(t), remote, Reference{Branch: "none"}); !errors.Is(err, ErrReference) {
 		t.Errorf("a branch that is not there: %v", err)
 	}
 	_, err = srv.Create("empty", "main")
 	must(t, err)
-	if _, err := store.Resolve(context30(t), Remote{URL: srv.HTTPURL("empty")}, Reference{Branch: "main"}); !errors.Is(err, ErrEmpty) {
+	if _, err := store.Resolve(patient(t), Remote{URL: srv.HTTPURL("empty")}, Reference{Branch: "main"}); !errors.Is(err, ErrEmpty) {
 		t.Errorf("an empty repository: %v", err)
 	}
 	fsck(t, store)
@@ -87,7 +87,7 @@ func TestCommitFromServerThatCannotFilter(t *testing.T) {
 	commit(t, repo, git.Change{Message: "Four", Files: map[string]string{"four": "4"}})
 	rev, files := get(t, store, remote, Reference{Branch: "main"})
 	check(t, repo, rev, files, "main")
-	_, _, err = tryGet(context30(t), store, remote, Reference{Commit: strings.Repeat("12", 20), Branch: "main"})
+	_, _, err = tryGet(patient(t), store, remote, Reference{Commit: strings.Repeat("12", 20), Branch: "main"})
 	if !errors.Is(err, ErrReference) {
 		t.Fatalf("a commit that is not there: %v", err)
 	}
@@ -155,7 +155,7 @@ func TestAuthentication(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
-			_, files, err := tryGet(context30(t), store, tc.remote, Reference{Branch: "main"})
+			_, files, err := tryGet(patient(t), store, tc.remote, Reference{Branch: "main"})
 			switch {
 			case tc.want == nil && (err != nil || len(files) != 5):
 				t.Fatalf("%d files, %v", len(files), err)
@@ -187,7 +187,7 @@ func TestRestrictedAlgorithms(t *testing.T) {
 	} {
 		store, err := NewStore(t.TempDir(), Options{Algorithms: tc.algorithms})
 		must(t, err)
-		if _, err := store.Resolve(context30(t), remote, Reference{Branch: "main"}); (err == nil) != tc.ok {
+		if _, err := store.Resolve(patient(t), remote, Reference{Branch: "main"}); (err == nil) != tc.ok {
 			t.Errorf("%s: %v", tc.reason, err)
 		}
 	}
@@ -211,7 +211,7 @@ func TestHangingServer(t *testing.T) {
 					h.ServeHTTP(w, r)
 				})
 			}})
-			ctx, cancel := context.WithCancelCause(context30(t))
+			ctx, cancel := context.WithCancelCause(patient(t))
 			go func() { <-reached; cancel(errors.New("superseded")) }()
 			_, _, err := tryGet(ctx, store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Branch: "main"})
 			if err == nil || !strings.HasSuffix(err.Error(), "superseded") {
@@ -241,7 +241,7 @@ func TestSilentPort(t *testing.T) {
 	must(t, err)
 	host := ln.Addr().String()
 	for _, scheme := range []string{"http", "https", "ssh"} {
-		ctx, cancel := context.WithCancel(context30(t))
+		ctx, cancel := context.WithCancel(patient(t))
 		go func() { c := <-accepted; cancel(); _ = c }()
 		remote := Remote{URL: scheme + "://" + host + "/fleet", Auth: Auth{Identity: key, KnownHosts: []byte("x ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKcr9WnBHsZLzBJyRTjlm2TDxyd+r3SDOMpFVsu4xMaU\n")}}
 		if _, err := RemoteHead(ctx, remote); !errors.Is(err, context.Canceled) {
@@ -298,7 +298,7 @@ func TestRedirects(t *testing.T) {
 		{"from https to http", Remote{URL: away.HTTPSURL("old"), Auth: Auth{CA: away.CA()}}, ErrRedirect},
 		{"in a circle", Remote{URL: circle.HTTPURL("old")}, ErrRedirect},
 	} {
-		_, _, err := tryGet(context30(t), store, tc.remote, Reference{Branch: "main"})
+		_, _, err := tryGet(patient(t), store, tc.remote, Reference{Branch: "main"})
 		if !errors.Is(err, tc.want) || tc.want == nil && err != nil {
 			t.Errorf("%s: %v, want %v", tc.reason, err, tc.want)
 		}
@@ -344,7 +344,7 @@ func TestHTTPProxy(t *testing.T) {
 	}
 	wrong := *u
 	wrong.User = url.UserPassword("jo", "secret-no")
-	_, _, err = tryGet(context30(t), store, Remote{URL: srv.HTTPURL("fleet"), Proxy: &wrong}, Reference{Branch: "main"})
+	_, _, err = tryGet(patient(t), store, Remote{URL: srv.HTTPURL("fleet"), Proxy: &wrong}, Reference{Branch: "main"})
 	if !errors.Is(err, ErrAuthentication) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a proxy that refuses: %v", err)
 	}
@@ -356,12 +356,14 @@ func tunnel(w http.ResponseWriter, host string) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
-	down, _, err := http.NewResponseController(w).Hijack()
+	down, said, err := http.NewResponseController(w).Hijack()
 	if err != nil {
+		_ = up.Close()
 		return
 	}
-	go func() { _, _ = io.Copy(up, down); _ = up.Close() }()
+	// Only now may the client speak: what it says is read by nobody else, and what was read already is in said.
+	_, _ = io.WriteString(down, "HTTP/1.1 200 Connection established\r\n\r\n")
+	go func() { _, _ = io.Copy(up, said); _ = up.Close() }()
 	_, _ = io.Copy(down, up)
 	_ = down.Close()
 }
@@ -383,7 +385,7 @@ func TestSocksProxy(t *testing.T) {
 		}
 	}
 	remote := Remote{URL: srv.SSHURL("fleet"), Auth: Auth{Identity: key, KnownHosts: srv.KnownHosts()}, Proxy: &url.URL{Scheme: "http", Host: addr}}
-	if _, err := store.Resolve(context30(t), remote, Reference{}); !errors.Is(err, ErrCredentials) {
+	if _, err := store.Resolve(patient(t), remote, Reference{}); !errors.Is(err, ErrCredentials) {
 		t.Errorf("an HTTP proxy for SSH: %v", err)
 	}
 }
@@ -440,7 +442,7 @@ func TestNotGit(t *testing.T) {
 		srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 		srv.Start()
 		t.Cleanup(srv.Close)
-		if _, err := RemoteHead(context30(t), Remote{URL: srv.URL}); err == nil {
+		if _, err := RemoteHead(patient(t), Remote{URL: srv.URL}); err == nil {
 			t.Errorf("%s was taken for a repository", name)
 		}
 	}
@@ -452,7 +454,7 @@ func TestUnreachableHostIsNamed(t *testing.T) {
 	must(t, err)
 	addr := ln.Addr().String()
 	must(t, ln.Close())
-	_, err = RemoteHead(context30(t), Remote{URL: "http://jo:secret@" + addr + "/fleet"})
+	_, err = RemoteHead(patient(t), Remote{URL: "http://jo:secret@" + addr + "/fleet"})
 	want := fmt.Sprintf("unable to clone 'http://%s/fleet': dial tcp %s: connect: connection refused", addr, addr)
 	if err == nil || err.Error() != want {
 		t.Fatalf("%v, want %s", err, want)

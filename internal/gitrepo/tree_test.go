@@ -36,7 +36,7 @@ func TestHostileNames(t *testing.T) {
 	} {
 		branch := fmt.Sprintf("bad%d", i)
 		plant(t, repo, branch, append([]byte("100644 "+name+"\x00"), raw...))
-		_, _, err := tryGet(context30(t), store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Branch: branch})
+		_, _, err := tryGet(patient(t), store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Branch: branch})
 		if !errors.Is(err, ErrTree) {
 			t.Errorf("a file named %q: %v, want ErrTree", name, err)
 		}
@@ -44,7 +44,7 @@ func TestHostileNames(t *testing.T) {
 	for i, name := range []string{".gitignore", ".gitmodules", ".github", "git", "git~10", "a b", "ü", "-x", `a\b`} {
 		branch := fmt.Sprintf("good%d", i)
 		plant(t, repo, branch, append([]byte("100644 "+name+"\x00"), raw...))
-		_, files, err := tryGet(context30(t), store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Branch: branch})
+		_, files, err := tryGet(patient(t), store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Branch: branch})
 		if err != nil || files[name] != "x" {
 			t.Errorf("a file named %q: %v, %v", name, files, err)
 		}
@@ -72,9 +72,9 @@ func TestTreeBomb(t *testing.T) {
 	store, err := NewStore(t.TempDir(), Options{MaxEntries: 10_000})
 	must(t, err)
 	remote := Remote{URL: srv.HTTPURL("fleet")}
-	rev, err := store.Resolve(context30(t), remote, Reference{Branch: "bomb"})
+	rev, err := store.Resolve(patient(t), remote, Reference{Branch: "bomb"})
 	must(t, err)
-	snap, err := store.Fetch(context30(t), remote, rev)
+	snap, err := store.Fetch(patient(t), remote, rev)
 	must(t, err)
 	defer snap.Close()
 	err = snap.Walk(func(string, Entry) (bool, error) { return true, nil })

@@ -234,17 +234,24 @@ func plainError(err error) error {
 	return err
 }
 
-func checkResponse(resp *http.Response, contentType string) error {
+// checkStatus tells what an answer other than 200 means.
+func checkStatus(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusOK:
+		return nil
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
 		return fmt.Errorf("%w: the server answers %s", ErrAuthentication, resp.Status)
 	case http.StatusForbidden:
 		return fmt.Errorf("%w: the server answers %s", ErrAuthorization, resp.Status)
 	case http.StatusNotFound, http.StatusGone:
 		return fmt.Errorf("%w: the server answers %s", ErrRepositoryNotFound, resp.Status)
-	default:
-		return fmt.Errorf("the server answers %s", resp.Status)
+	}
+	return fmt.Errorf("the server answers %s", resp.Status)
+}
+
+func checkResponse(resp *http.Response, contentType string) error {
+	if err := checkStatus(resp); err != nil {
+		return err
 	}
 	if got, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); got != contentType {
 		return fmt.Errorf("this is no Git repository that speaks smart HTTP: the server answers with content of type %.100q", got)

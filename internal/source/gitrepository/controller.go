@@ -71,6 +71,7 @@ func Kind() kernel.Kind[*sourcev1.GitRepository] {
 			sourcev1.StorageOperationFailedCondition, sourcev1.FetchFailedCondition, sourcev1.IncludeUnavailableCondition,
 			sourcev1.ArtifactOutdatedCondition, sourcev1.ArtifactInStorageCondition, sourcev1.SourceVerifiedCondition,
 		},
+		Annotations:      []string{largeAnnotation},
 		Publish:          published,
 		SuspendedMessage: "reconciliation is suspended for this object",
 	}

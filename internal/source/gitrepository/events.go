@@ -44,6 +44,7 @@ func isNew(obj *sourcev1.GitRepository, before *sourcev1.GitRepositoryStatus) bo
 		return true
 	}
 	same := canonical(old.Revision) == obj.Status.Artifact.Revision && sameInput(&obj.Spec, before) &&
+		old.Metadata[largeAnnotation] == obj.Status.Artifact.Metadata[largeAnnotation] &&
 		sameArtifacts(before.IncludedArtifacts, obj.Status.IncludedArtifacts)
 	return !same && old.Digest != obj.Status.Artifact.Digest
 }

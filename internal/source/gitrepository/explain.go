@@ -12,6 +12,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/gitrepo/lfs"
 )
 
 // explain adds to an error of the library what to do next, and rewords those that are about a Secret. The texts that
@@ -78,6 +79,8 @@ func nextOfContent(obj *sourcev1.GitRepository, err error) string {
 		return fmt.Sprintf("push a commit to '%s'", gitrepo.RedactURL(obj.Spec.URL))
 	case errors.Is(err, gitrepo.ErrTree):
 		return "push a commit without it, as no consumer could unpack it safely"
+	case errors.Is(err, lfs.ErrObject):
+		return fmt.Sprintf("push it with 'git lfs push --all', or remove the annotation '%s'", largeAnnotation)
 	case errors.Is(err, gitrepo.ErrSubmodule):
 		return "correct '.gitmodules' in the repository, or remove spec.recurseSubmodules"
 	case errors.Is(err, gitrepo.ErrDamaged):

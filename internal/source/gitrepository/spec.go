@@ -23,6 +23,9 @@ func checkSpec(obj *sourcev1.GitRepository) *failure {
 	if f := checkMode(obj); f != nil {
 		return f
 	}
+	if f := checkAnnotations(obj); f != nil {
+		return f
+	}
 	if obj.Spec.Provider == sourcev1.GitHubProvider && obj.Spec.SecretRef == nil {
 		return stalled(sourcev1.InvalidProviderConfigurationReason, errNoApp)
 	}
@@ -58,7 +61,7 @@ func reference(obj *sourcev1.GitRepository) gitrepo.Reference {
 // current tells whether the artifact is of the revision, and was made as the spec now says, with those included.
 func current(obj *sourcev1.GitRepository, rev gitrepo.Revision, included []*meta.Artifact) bool {
 	a := obj.Status.Artifact
-	return a != nil && canonical(a.Revision) == rev.String() && sameInput(&obj.Spec, &obj.Status) &&
+	return a != nil && canonical(a.Revision) == rev.String() && wantsLarge(obj) == hasLarge(obj) && sameInput(&obj.Spec, &obj.Status) &&
 		sameArtifacts(included, obj.Status.IncludedArtifacts)
 }
 

@@ -34,7 +34,7 @@ func (p *poll) archive(ctx context.Context, remote gitrepo.Remote, snap *gitrepo
 	}
 	rev := snap.Revision()
 	name := store.Name{Kind: storeKind, Namespace: p.obj.Namespace, Name: p.obj.Name, File: rev.Commit.String() + ".tar.gz"}
-	ref, err := p.Artifacts.Put(ctx, name, rev.String(), nil, func(w io.Writer) error {
+	ref, err := p.Artifacts.Put(ctx, name, rev.String(), metadataOf(p.obj), func(w io.Writer) error {
 		_, err := p.Archives.Write(ctx, w, files, ignore)
 		return err
 	})
@@ -44,7 +44,7 @@ func (p *poll) archive(ctx context.Context, remote gitrepo.Remote, snap *gitrepo
 		return artifactOf(ref), nil
 	case errors.As(err, &unread):
 		return nil, p.gitFailed(unread)
-	case errors.Is(err, gitrepo.ErrTree), errors.Is(err, gitrepo.ErrDamaged):
+	case errors.Is(err, gitrepo.ErrTree), errors.Is(err, gitrepo.ErrDamaged), errors.Is(err, gitrepo.ErrLargeFile):
 		return nil, p.gitFailed(err)
 	case errors.Is(err, store.ErrDirectory):
 		return nil, storageFailed(sourcev1.DirectoryCreationFailedReason, err)
@@ -56,6 +56,9 @@ func (p *poll) archive(ctx context.Context, remote gitrepo.Remote, snap *gitrepo
 func (p *poll) compose(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot) (t *tree, release func(), fail *failure) {
 	t, held := newTree(commitTree{snap}), &claims{}
 	if fail = p.sparse(ctx, t); fail != nil {
+		return t, held.release, fail
+	}
+	if fail = p.large(ctx, remote, snap, t, held); fail != nil {
 		return t, held.release, fail
 	}
 	if fail = p.submodules(ctx, remote, snap, t, held); fail != nil {

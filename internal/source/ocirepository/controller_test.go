@@ -253,8 +253,6 @@ func TestSpecsThatStall(t *testing.T) {
 	}{
 		"tag-in-url": {func(s *sourcev1.OCIRepositorySpec) { s.URL += ":v1" }, "URLInvalid",
 			"URL validation failed for '" + l.server.URL("app") + ":v1': URL must not contain a tag; remove ':v1'"},
-		"provider": {func(s *sourcev1.OCIRepositorySpec) { s.Provider = "aws" }, "NotSupported",
-			"spec.provider 'aws' without spec.secretRef is not supported by this version of source-controller; remove the field"},
 		"digest": {func(s *sourcev1.OCIRepositorySpec) { s.Reference.Digest = "sha256:12" }, "OCIArtifactPullFailed", ""},
 		"semver": {func(s *sourcev1.OCIRepositorySpec) { s.Reference.SemVer = "not a range" }, "ReadOperationFailed", ""},
 	} {
