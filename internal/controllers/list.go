@@ -82,10 +82,13 @@ var All = []Controller{
 			"DirectSourceFetch": false, "UseHelm3Defaults": false, "CancelHealthCheckOnNewRevision": false,
 			"DefaultToRetryOnFailure": false, "ObjectLevelWorkloadIdentity": false,
 		},
-		Idle: allBut(), IdleGates: allBut(),
+		// Drift is configured by each object, releases of Helm 2 are out of reach, and newer desires always end waits.
+		IdleGates:           only("DetectDrift", "CorrectDrift", "AdoptLegacyReleases", "CancelHealthCheckOnNewRevision", "ObjectLevelWorkloadIdentity"),
+		Idle:                only("token-cache-max-size", "token-cache-max-duration", "default-kubeconfig-service-account"),
 		ImpersonatesDefault: true,
 		Serves:              resources(groupHelm, "helmreleases"),
 		Reads:               resources(groupSource, "helmcharts", "ocirepositories", "externalartifacts"),
+		Register:            registerHelm,
 	},
 	{
 		Name: "notification-controller", Short: "notification", Flags: notificationFlags(),
