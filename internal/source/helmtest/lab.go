@@ -243,7 +243,8 @@ func Until[T client.Object](l *Lab, name, what string, ok func(T) bool) T {
 			}
 		}
 	}
-	text, _ := json.MarshalIndent(last, "", " ")
+	last.SetManagedFields(nil)
+	text, _ := json.Marshal(last)
 	l.Fatalf("%s: not %q: %s", name, what, text)
 	return last
 }

@@ -1,0 +1,74 @@
+package helmchart
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
+)
+
+// maxThrottle is the longest pause that a server is granted.
+const maxThrottle = time.Hour
+
+// unpulled is the failure to get the chart from the source: who we are, or anything else.
+func (p *poll) unpulled(err error) *failure {
+	p.forget()
+	if cause := cause(err); cause != "" {
+		err = fmt.Errorf("%w; %s", err, cause)
+	}
+	f := buildFailed(chartPull, err)
+	if aboutIdentity(err) {
+		f = &failure{
+			condition: sourcev1.FetchFailedCondition, reason: sourcev1.AuthenticationFailedReason,
+			err: fmt.Errorf("failed to authenticate with the Helm repository: %w%s", err, p.nextForIdentity(err)),
+		}
+	}
+	var status *repo.StatusError
+	var throttle *registry.ThrottledError
+	switch {
+	case errors.As(err, &throttle):
+		f.after = min(throttle.After, maxThrottle)
+	case errors.As(err, &status):
+		f.after = min(status.After, maxThrottle)
+	}
+	return f
+}
+
+func cause(err error) string {
+	if text := registry.Cause(err); text != "" {
+		return text
+	}
+	return repo.Cause(err)
+}
+
+// aboutIdentity tells whether one side of the connection did not accept who the other is.
+func aboutIdentity(err error) bool {
+	var status *repo.StatusError
+	if errors.As(err, &status) {
+		return status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden
+	}
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var alert tls.AlertError
+	return errors.Is(err, registry.ErrAuthentication) || errors.Is(err, registry.ErrPlain) || errors.Is(err, helmaccess.ErrSettings) ||
+		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &alert)
+}
+
+func (p *poll) nextForIdentity(err error) string {
+	var status *repo.StatusError
+	if !errors.As(err, &status) && !errors.Is(err, registry.ErrAuthentication) || p.src.repository == nil {
+		return ""
+	}
+	if ref := p.src.repository.Spec.SecretRef; ref != nil {
+		return fmt.Sprintf("; check the login in the Secret '%s/%s', and what it is allowed", p.obj.Namespace, ref.Name)
+	}
+	return fmt.Sprintf("; set spec.secretRef of the HelmRepository '%s'; many registries also answer so when the chart does not exist", p.src.name)
+}
