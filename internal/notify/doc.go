@@ -6,7 +6,8 @@
 // alert) whether it wants an event, and puts it into the line of the Alert's Provider (package
 // dispatch). The line's worker finds the Provider's sender (package providers), made anew when the
 // Provider or one of its Secrets has changed, and sends. What goes wrong becomes a Kubernetes event
-// on the Alert.
+// on the Alert. What an Alert wants to have gathered, or told only when it lasts, waits with the
+// gatherer before.
 //
 // Alerts and Providers have no status and are not reconciled: they count from the moment that the
 // cache knows them. Only finalizers that older versions left on them are removed.
@@ -15,7 +16,8 @@
 //
 // A Receiver is reconciled: its status holds the path under which it listens. The webhook server
 // looks up the path, authenticates the call by the rules of the Receiver's type (package receivers),
-// and asks the Receiver's resources for a reconciliation by annotation.
+// and asks the Receiver's resources for a reconciliation by annotation, once for each push (package
+// push), however many Receivers hear of it.
 package notify
 
 import (
@@ -63,10 +65,12 @@ func Register(m *kernel.Manager, o Options) error {
 	secrets := newSecrets(m)
 	out := &outbox{m: m, senders: newSenders(m, secrets, policy), log: ctrllog.Log.WithName("event-server")}
 	router := newRouter(m, out)
+	router.gather = newGatherer(router, out.senders.mails, filepath.Join(o.Dir, "memory.json"))
 	if err := serveEvents(router, o); err != nil {
 		return err
 	}
 	m.Add(func(ctx context.Context) error { return out.run(ctx, filepath.Join(o.Dir, "events")) })
+	m.Add(router.gather.run)
 	if err := followStatic(m); err != nil {
 		return err
 	}

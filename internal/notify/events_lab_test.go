@@ -57,13 +57,17 @@ func (l *lab) post(kind, name, severity, message string, metadata map[string]str
 	if group == "" {
 		group = "source.toolkit.fluxcd.io"
 	}
-	own := map[string]string{}
+	own, reason := map[string]string{}, "Test"
 	for k, v := range metadata {
+		if k == "reason" {
+			reason = v
+			continue
+		}
 		own[strings.ReplaceAll(k, "own/", group+"/")] = v
 	}
 	body, _ := json.Marshal(&event.Event{
 		InvolvedObject: corev1.ObjectReference{APIVersion: group + "/v1", Kind: kind, Namespace: l.ns, Name: name, UID: "u"},
-		Severity:       severity, Message: message, Reason: "Test", Metadata: own, ReportingController: "test",
+		Severity:       severity, Message: message, Reason: reason, Metadata: own, ReportingController: "test",
 	})
 	resp, err := http.Post(l.events.URL, "application/json", strings.NewReader(string(body)))
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify/inbound"
+	"github.com/gitops-toolkit/flux/internal/notify/push"
 	"github.com/gitops-toolkit/flux/internal/notify/receivers"
 )
 
@@ -31,6 +32,7 @@ type hooks struct {
 	oidc    *receivers.OIDC
 	budget  *inbound.Budget
 	log     logr.Logger
+	asked   asked
 
 	mu      sync.Mutex
 	filters map[types.UID]compiledFilters
@@ -131,7 +133,8 @@ func (h *hooks) trigger(ctx context.Context, log logr.Logger, call *receivers.Ca
 		log.Error(err, "unable to build the resource filter")
 		return http.StatusInternalServerError
 	}
-	t := &trigger{m: h.m, log: log, receiver: call.Receiver, filters: filters, claims: result.Claims, request: result.Request}
+	t := &trigger{m: h.m, log: log, receiver: call.Receiver, filters: filters, claims: result.Claims, request: result.Request,
+		push: push.Read(call.Receiver.Spec.Type, call.Header, call.Body), asked: &h.asked}
 	if t.request == nil && t.filtered() {
 		if t.request, err = call.JSON(); err != nil {
 			log.Error(err, "unable to build the resource filter")

@@ -176,6 +176,12 @@ func (l *lab) repository(name string, labels map[string]string) {
 	l.create(r, name, "spec: {interval: 1h, url: 'https://example.com/x', suspend: true}")
 }
 
+// source makes a GitRepository with a URL and more of its spec.
+func (l *lab) source(name, url, more string) {
+	l.Helper()
+	l.create(&sourcev1.GitRepository{}, name, "spec: {interval: 1h, url: '"+url+"', suspend: true"+more+"}")
+}
+
 // requested tells whether a repository was asked for a reconciliation, and forgets it.
 func (l *lab) requested(name string) bool {
 	l.Helper()

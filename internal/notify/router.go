@@ -27,6 +27,7 @@ const labelsTimeout = 5 * time.Second
 type router struct {
 	m       *kernel.Manager
 	outbox  *outbox
+	gather  *gatherer
 	log     logr.Logger
 	mu      sync.Mutex
 	filters map[types.UID]compiled
@@ -59,7 +60,14 @@ func (r *router) route(ctx context.Context, e *event.Event) {
 			continue
 		}
 		wanted++
-		refusal, err := r.dispatch(ctx, a, e)
+		news := e
+		if a.Spec.Transitions != nil {
+			if news = r.gather.memory.Transitions.Observe(a, e, time.Now()); news == nil {
+				poke(r.gather.wake)
+				continue
+			}
+		}
+		refusal, err := r.dispatch(ctx, a, news)
 		if err != nil {
 			log.Error(err, "failed to dispatch notification", "alert", alertKeys(a))
 			r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", e.Object(), err))
@@ -105,10 +113,41 @@ func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event
 	}
 	composed, notes := alert.Compose(a, e)
 	r.tell(a, notes)
-	r.outbox.put(dispatch.Item{
+	item := dispatch.Item{
 		Provider: key, Type: p.Spec.Type, Alert: client.ObjectKeyFromObject(a), Event: composed, Received: time.Now(),
-	})
+	}
+	aboutOne := t.Class == alert.CommitStatus || t.Class == alert.ChangeRequest || e.Own(event.KeyCommitStatus) != ""
+	if a.Spec.Digest != nil && !aboutOne {
+		r.gather.digests.add(a, item)
+		return "", nil
+	}
+	r.outbox.put(item)
 	return "", nil
+}
+
+// fire sends a failure that has lasted for the threshold of its Alert.
+func (r *router) fire(ctx context.Context, key types.NamespacedName, e *event.Event) {
+	a := &notificationv1.Alert{}
+	if err := r.m.Client().Get(ctx, key, a); err != nil || a.Spec.Suspend {
+		return // nobody wants it any more
+	}
+	if _, err := r.dispatch(ctx, a, e); err != nil {
+		r.log.Error(err, "failed to dispatch notification", "alert", alertKeys(a), "eventInvolvedObject", e.InvolvedObject)
+		r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", e.Object(), err))
+	}
+}
+
+// pruneTransitions forgets the failures that Alerts which are gone have seen.
+func (r *router) pruneTransitions(ctx context.Context) {
+	alerts := &notificationv1.AlertList{}
+	if err := r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy); err != nil {
+		return
+	}
+	exists := make(map[types.UID]bool, len(alerts.Items))
+	for i := range alerts.Items {
+		exists[alerts.Items[i].UID] = alerts.Items[i].Spec.Transitions != nil
+	}
+	r.gather.memory.Transitions.Forget(func(uid types.UID) bool { return exists[uid] })
 }
 
 // filter compiles an Alert once for each generation.

@@ -19,6 +19,7 @@ import (
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1"
 	"github.com/gitops-toolkit/flux/internal/cel"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/notify/push"
 	"github.com/gitops-toolkit/flux/internal/notify/receivers"
 )
 
@@ -30,6 +31,8 @@ type trigger struct {
 	filters  receivers.Filters
 	request  map[string]any
 	claims   map[string]any
+	push     *push.Push // nil: the call does not say what was pushed
+	asked    *asked
 }
 
 // filtered tells whether the call decides which resources are meant.
@@ -63,6 +66,9 @@ var defaultVersions = map[string]string{
 // resource handles one entry of spec.resources: an object, or all with certain labels.
 func (t *trigger) resource(ctx context.Context, ref notificationv1.CrossNamespaceObjectReference, filter *cel.Expression) error {
 	namespace := cmp.Or(ref.Namespace, t.receiver.Namespace)
+	if namespace == allNamespaces && !t.receiver.Spec.MatchRepository {
+		return errors.New("the namespace * needs spec.matchRepository")
+	}
 	if namespace != t.receiver.Namespace && t.m.Settings().NoCrossNamespaceRefs {
 		return errors.New("cross-namespace references are not allowed")
 	}
@@ -71,6 +77,9 @@ func (t *trigger) resource(ctx context.Context, ref notificationv1.CrossNamespac
 		return fmt.Errorf("apiVersion must be specified for kind '%s'", ref.Kind)
 	}
 	kind := schema.FromAPIVersionAndKind(version, ref.Kind)
+	if t.receiver.Spec.MatchRepository {
+		return t.matched(ctx, kind, namespace, ref, filter)
+	}
 	if ref.Name != "*" {
 		return t.one(ctx, kind, types.NamespacedName{Namespace: namespace, Name: ref.Name}, filter)
 	}
@@ -121,14 +130,19 @@ func (t *trigger) annotate(ctx context.Context, obj *metav1.PartialObjectMetadat
 			return err
 		}
 	}
+	key, kind := client.ObjectKeyFromObject(obj), obj.GetObjectKind().GroupVersionKind().Kind
+	object := kind + "/" + key.String()
+	if !t.asked.first(object, t.push.Identity()) {
+		return nil
+	}
 	// The time as Go writes it, with the monotonic clock, is what has always stood here.
 	now := time.Now().String()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{meta.ReconcileRequestAnnotation: now}}})
 	if err != nil {
 		return err
 	}
-	key, kind := client.ObjectKeyFromObject(obj), obj.GetObjectKind().GroupVersionKind().Kind
 	if err := t.m.Client().Patch(ctx, obj, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(t.m.Name())); err != nil {
+		t.asked.again(object, t.push.Identity())
 		return fmt.Errorf("unable to annotate %s '%s': %w", kind, key, err)
 	}
 	t.log.Info(fmt.Sprintf("resource '%s/%s.%s' annotated", kind, key.Name, key.Namespace))

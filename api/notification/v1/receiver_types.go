@@ -33,6 +33,12 @@ type ReceiverSpec struct {
 	// reconciled.
 	// +optional
 	ResourceFilter string `json:"resourceFilter,omitempty"`
+	// MatchRepository reconciles, of the resources, only those that use the repository which the
+	// call is about, and of these only those whose reference and directories it concerns; so one
+	// Receiver can serve a whole organisation or registry. With it, a resource named * needs no
+	// labels, and the namespace * stands for all.
+	// +optional
+	MatchRepository bool `json:"matchRepository,omitempty"`
 	// SecretRef names the Secret with the token.
 	// +optional
 	SecretRef *meta.LocalObjectReference `json:"secretRef,omitempty"`

@@ -44,6 +44,32 @@ type AlertSpec struct {
 	// Suspend sends nothing.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+	// Transitions sends, of all events, only that an object began to fail and that it works again.
+	// +optional
+	Transitions *Transitions `json:"transitions,omitempty"`
+	// Digest gathers the events of one revision into one message. Commit statuses and comments on
+	// change requests are about single objects and are not gathered.
+	// +optional
+	Digest *Digest `json:"digest,omitempty"`
+}
+
+// Transitions says when a failure is worth telling.
+type Transitions struct {
+	// Threshold is how long an object must have failed before that is sent; one that works again
+	// before is not mentioned at all. At once when empty.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	Threshold *meta.Duration `json:"threshold,omitempty"`
+}
+
+// Digest says how events are gathered.
+type Digest struct {
+	// Window is how long the first event of a revision waits for the others, one minute when empty.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	Window *meta.Duration `json:"window,omitempty"`
 }
 
 // CrossNamespaceObjectReference names an object whose events are sent.

@@ -72,6 +72,9 @@ func (f *Filter) Match(ctx context.Context, e *event.Event, labels Labels) (bool
 	if !wanted {
 		return false, notes
 	}
+	if f.alert.Spec.Transitions != nil && !e.IsError() {
+		return true, notes // the lists are about failures; what ends one must not be kept back
+	}
 	if len(f.alert.Spec.InclusionList) > 0 {
 		notes = append(notes, f.badInclusion...)
 		if !matchesAny(f.inclusion, e.Message) {
@@ -92,7 +95,7 @@ func matchesAny(expressions []*regexp.Regexp, message string) bool {
 }
 
 func (f *Filter) matchSources(ctx context.Context, e *event.Event, labels Labels) (bool, []Note) {
-	if f.alert.Spec.EventSeverity == notificationv1.SeverityError && !e.IsError() {
+	if f.alert.Spec.EventSeverity == notificationv1.SeverityError && !e.IsError() && f.alert.Spec.Transitions == nil {
 		return false, nil
 	}
 	var notes []Note

@@ -121,3 +121,15 @@ func (e *Event) Key(token string) string {
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
+
+// Succeeded tells whether the event says that all is well with its object, as opposed to news of a
+// step on the way, or of what was done about a failure.
+func (e *Event) Succeeded() bool {
+	switch e.Reason {
+	case "RollbackSucceeded", "UninstallSucceeded":
+		return false
+	case "NewArtifact", "ArtifactUpToDate":
+		return !e.IsError()
+	}
+	return !e.IsError() && (strings.HasSuffix(e.Reason, "Succeeded") || strings.HasSuffix(e.Reason, "Succeed"))
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,21 +18,65 @@ import (
 )
 
 // Mails remembers what mails have said, so that a failure which lasts is told once for each revision,
-// and its end is told too. It lives as long as the process; after a restart a failure that goes on is
-// told once more.
+// and its end is told too. As JSON it survives a restart.
 type Mails struct {
 	mu     sync.Mutex
 	broken map[string]brokenObject
 	// threads are those whose first mail was sent.
 	threads map[string]time.Time
+	changed bool
+}
+
+// mailsOnDisk is Mails as JSON.
+type mailsOnDisk struct {
+	Broken  map[string]brokenObject `json:"broken"`
+	Threads map[string]time.Time    `json:"threads"`
+}
+
+// Changed tells whether there is something new to write since it was last called.
+func (m *Mails) Changed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.changed
+	m.changed = false
+	return was
+}
+
+// MarshalJSON writes the memory.
+func (m *Mails) MarshalJSON() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return json.Marshal(mailsOnDisk{m.broken, m.threads})
+}
+
+// UnmarshalJSON reads it back. What happened since comes on top.
+func (m *Mails) UnmarshalJSON(data []byte) error {
+	var read mailsOnDisk
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, b := range read.Broken {
+		if _, newer := m.broken[key]; !newer {
+			m.broken[key] = b
+		}
+	}
+	for key, at := range read.Threads {
+		if _, newer := m.threads[key]; !newer {
+			m.threads[key] = at
+		}
+	}
+	return nil
 }
 
 // brokenObject is one whose failure was mailed.
 type brokenObject struct {
-	revision, reason string
-	// thread is the mail that told first.
-	thread string
-	at     time.Time
+	Revision string `json:"revision"`
+	Reason   string `json:"reason"`
+	// Thread is the mail that told first.
+	Thread string    `json:"thread"`
+	At     time.Time `json:"at"`
 }
 
 // maxBroken bounds the memory of Mails.
@@ -87,14 +132,14 @@ func (m *Mails) compose(provider types.UID, all []*Notification) *letter {
 		revision := revisionOf(e)
 		switch {
 		case e.IsError():
-			if broken && was.revision == revision && was.reason == e.Reason {
+			if broken && was.Revision == revision && was.Reason == e.Reason {
 				continue
 			}
-			l.broke[key] = brokenObject{revision: revision, reason: e.Reason, thread: was.thread, at: e.Timestamp.Time}
-		case broken && succeeded(e.Reason):
+			l.broke[key] = brokenObject{Revision: revision, Reason: e.Reason, Thread: was.Thread, At: e.Timestamp.Time}
+		case broken && e.Succeeded():
 			entry.Recovered = true
 			l.healed = append(l.healed, key)
-			l.thread = cmp.Or(l.thread, was.thread)
+			l.thread = cmp.Or(l.thread, was.Thread)
 		case !news(e):
 			continue
 		}
@@ -105,11 +150,6 @@ func (m *Mails) compose(provider types.UID, all []*Notification) *letter {
 	}
 	l.finish(provider, m.threads)
 	return l
-}
-
-// succeeded tells whether a reason says that all is well.
-func succeeded(reason string) bool {
-	return strings.HasSuffix(reason, "Succeeded") || reason == "NewArtifact" || reason == "ArtifactUpToDate"
 }
 
 // news tells whether an informative event is worth a mail by itself.
@@ -136,7 +176,7 @@ func (l *letter) finish(provider types.UID, begun map[string]time.Time) {
 	if l.Failure {
 		l.thread = thread
 		for key, b := range l.broke {
-			b.thread = cmp.Or(b.thread, thread)
+			b.Thread = cmp.Or(b.Thread, thread)
 			l.broke[key] = b
 		}
 	}
@@ -195,6 +235,7 @@ func (m *Mails) sent(l *letter) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.changed = m.changed || l.Failure || len(l.healed) > 0
 	for _, key := range l.healed {
 		delete(m.broken, key)
 	}
@@ -215,8 +256,8 @@ func (m *Mails) sent(l *letter) {
 func (m *Mails) forgetOldest() {
 	oldest, at := "", time.Time{}
 	for key, b := range m.broken {
-		if oldest == "" || b.at.Before(at) {
-			oldest, at = key, b.at
+		if oldest == "" || b.At.Before(at) {
+			oldest, at = key, b.At
 		}
 	}
 	delete(m.broken, oldest)

@@ -7,6 +7,7 @@ import (
 
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1"
 	"github.com/gitops-toolkit/flux/internal/cel"
+	"github.com/gitops-toolkit/flux/internal/notify/push"
 )
 
 // ExpressionError is a CEL expression of a Receiver that does not compile.
@@ -48,8 +49,11 @@ func Compile(r *notificationv1.Receiver) (Filters, error) {
 	return f, nil
 }
 
-// Check finds what is wrong with the token issuers of a Receiver.
+// Check finds what is wrong with the token issuers of a Receiver, or with what it asks of its calls.
 func Check(r *notificationv1.Receiver) error {
+	if r.Spec.MatchRepository && !push.Knows(r.Spec.Type) {
+		return fmt.Errorf("matchRepository: calls of the type %s do not name a repository, list the resources instead", r.Spec.Type)
+	}
 	if r.Spec.Type != "generic-oidc" {
 		switch {
 		case len(r.Spec.OIDCProviders) > 0:
