@@ -22,6 +22,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/events"
 	"github.com/gitops-toolkit/flux/internal/cli/export"
 	"github.com/gitops-toolkit/flux/internal/cli/get"
+	"github.com/gitops-toolkit/flux/internal/cli/imageupdate"
 	"github.com/gitops-toolkit/flux/internal/cli/info"
 	"github.com/gitops-toolkit/flux/internal/cli/install"
 	"github.com/gitops-toolkit/flux/internal/cli/logs"
@@ -74,6 +75,7 @@ func newRoot(s *session.Session) *cobra.Command {
 		tree.Command(s),
 		debug.Command(s),
 		envsubst.Command(s),
+		imageupdate.Command(s),
 		logs.Command(s),
 		migrate.Command(s),
 		trigger.Command(s),

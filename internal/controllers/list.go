@@ -101,8 +101,9 @@ var All = []Controller{
 	{
 		Name: "image-reflector-controller", Short: "image-reflector", Flags: flags(common, groupTokenCache, groupACL, reflectorFlags),
 		Gates: map[string]bool{"CacheSecretsAndConfigMaps": false, "FluxStorage": false, "ObjectLevelWorkloadIdentity": false},
-		Idle:  allBut(), IdleGates: allBut(),
-		Serves: resources(groupImage, "imagerepositories", "imagepolicies"),
+		Idle:  only(), IdleGates: only(),
+		Serves:   resources(groupImage, "imagerepositories", "imagepolicies"),
+		Register: registerReflector,
 	},
 	{
 		Name: "image-automation-controller", Short: "image-automation", Flags: flags(common, groupTokenCache, groupACL, automationFlags),
@@ -110,9 +111,11 @@ var All = []Controller{
 			"GitForcePushBranch": true, "GitShallowClone": true, "GitAllBranchReferences": true, "GitSparseCheckout": false,
 			"CacheSecretsAndConfigMaps": false, "ObjectLevelWorkloadIdentity": false,
 		},
-		Idle: allBut(), IdleGates: allBut(),
-		Serves: resources(groupImage, "imageupdateautomations"),
-		Reads:  slices.Concat(resources(groupImage, "imagepolicies"), resources(groupSource, "gitrepositories")),
+		// Mirrors are always shallow, and what moves is what changed: there is nothing for these to save.
+		Idle: only(), IdleGates: only("GitShallowClone", "GitSparseCheckout"),
+		Serves:   resources(groupImage, "imageupdateautomations"),
+		Reads:    slices.Concat(resources(groupImage, "imagepolicies"), resources(groupSource, "gitrepositories")),
+		Register: registerAutomation,
 	},
 	{
 		Name: "source-watcher", Short: "source-watcher", Flags: flags(common, groupJitter, groupACL, groupArtifact, watcherFlags),

@@ -61,7 +61,7 @@ var (
 		requeueDependency("30s"),
 		{Name: "storage-path", Type: "string", Default: "/data", Help: "Directory of the tag database."},
 		{Name: "storage-value-log-file-size", Type: "int64", Default: "268435456", Help: "Size of value log files, in bytes" + without + "."},
-		{Name: "storage-compression-threshold", Type: "int", Default: "64", Help: "Least size of a compressed value, in KiB" + without + "."},
+		{Name: "storage-compression-threshold", Type: "int", Default: "64", Help: "Least size of a list of tags that is kept compressed, in KiB; 0 compresses none."},
 		{Name: "gc-interval", Type: "uint16", Default: "10", Help: "Minutes between clean-ups of the tag database; 0 means never."},
 		defaultServiceAccount(helpIdentity),
 	}

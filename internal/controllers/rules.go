@@ -33,9 +33,9 @@ func rightsOf(controller string) rights {
 		return rights{configs: []string{"secrets"}, extra: annotates(controller)}
 	case "image-reflector-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
-			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces")}}
+			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces"), rule("", "create", "serviceaccounts/token")}}
 	case "image-automation-controller":
-		return rights{configs: []string{"secrets"}}
+		return rights{configs: []string{"secrets"}, accounts: true, extra: []rbacv1.PolicyRule{rule("", "create", "serviceaccounts/token")}}
 	case "source-watcher":
 		return rights{extra: []rbacv1.PolicyRule{
 			rule(groupSource, "create,patch,delete", "externalartifacts"),

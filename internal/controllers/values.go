@@ -70,6 +70,9 @@ func (v Values) Int64(name string) int64 { return of(v, name, v.flags.GetInt64) 
 // Uint8 returns the value of a flag.
 func (v Values) Uint8(name string) uint8 { return of(v, name, v.flags.GetUint8) }
 
+// Uint16 returns the value of a flag.
+func (v Values) Uint16(name string) uint16 { return of(v, name, v.flags.GetUint16) }
+
 // Float32 returns the value of a flag.
 func (v Values) Float32(name string) float32 { return of(v, name, v.flags.GetFloat32) }
 

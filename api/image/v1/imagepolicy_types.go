@@ -87,11 +87,11 @@ type NumericalPolicy struct {
 type TagFilter struct {
 	// Pattern is a regular expression that tags must match.
 	// +optional
-	Pattern string `json:"pattern,omitempty"`
+	Pattern string `json:"pattern"`
 	// Extract is a template over the pattern's groups; the policy orders its result instead of
 	// the tag.
 	// +optional
-	Extract string `json:"extract,omitempty"`
+	Extract string `json:"extract"`
 }
 
 // ImageRef is an image with tag and digest.

@@ -61,9 +61,9 @@ func (m *maker) imagePolicy() *cobra.Command {
 	return m.command(recipe{
 		kind:    kinds.ImagePolicy,
 		short:   "Create or change an ImagePolicy",
-		example: "  flux create image policy podinfo --image-ref=podinfo --select-semver=\">=1.0.0\"\n\n  # by the build number in the tag\n  flux create image policy podinfo --image-ref=podinfo --select-numeric=asc --filter-regex='^main-(?P<n>[0-9]+)$' --filter-extract='$n'",
+		example: "  flux create image policy podinfo --image-ref=podinfo --select-semver=\">=1.0.0\"\n\n  # find or create the ImageRepository of an image; the latest stable release\n  flux create image policy podinfo --image-ref=ghcr.io/stefanprodan/podinfo\n\n  # by the build number in the tag\n  flux create image policy podinfo --image-ref=podinfo --select-numeric=asc --filter-regex='^main-(?P<n>[0-9]+)$' --filter-extract='$n'",
 		flags: func(flags *pflag.FlagSet) {
-			flags.StringVar(&f.image, "image-ref", "", "ImageRepository to choose from")
+			flags.StringVar(&f.image, "image-ref", "", "ImageRepository to choose from, or the address of an image, whose ImageRepository is found or created")
 			flags.StringVar(&f.semver, "select-semver", "", "choose the latest version in this range")
 			flags.StringVar(&f.alpha, "select-alpha", "", "choose by the alphabet: asc or desc")
 			flags.StringVar(&f.numeric, "select-numeric", "", "choose by number: asc or desc")
@@ -72,17 +72,17 @@ func (m *maker) imagePolicy() *cobra.Command {
 			flags.StringVar(&f.reflect, "reflect-digest", "", "whether the digest is written: Always, IfNotPresent or Never")
 			flags.DurationVar(&f.interval, "interval", 0, "how often the digest is looked up, with --reflect-digest=Always")
 		},
-		build: func(context.Context, string) (meta.Object, error) { return f.build(m) },
+		build: func(ctx context.Context, _ string) (meta.Object, error) { return f.build(ctx, m) },
 		done:  completed("ImagePolicy"),
 	})
 }
 
-func (f *policyFlags) build(m *maker) (meta.Object, error) {
+func (f *policyFlags) build(ctx context.Context, m *maker) (meta.Object, error) {
 	if f.image == "" {
 		return nil, errors.New("the name of an ImageRepository in the same namespace is required (--image-ref)")
 	}
 	obj := &imagev1.ImagePolicy{}
-	choice, err := f.choice()
+	choice, err := f.choice(m)
 	if err != nil {
 		return nil, err
 	}
@@ -98,15 +98,21 @@ func (f *policyFlags) build(m *maker) (meta.Object, error) {
 	if f.interval != 0 && f.reflect != "Always" {
 		return nil, errors.New("--interval makes sense only with --reflect-digest=Always")
 	}
+	repository := f.image
+	if strings.Contains(f.image, "/") { // No name of an object has a slash.
+		if repository, err = m.repositoryOf(ctx, f.image); err != nil {
+			return nil, err
+		}
+	}
 	m.generating("ImagePolicy")
 	obj.Spec = imagev1.ImagePolicySpec{
-		ImageRepositoryRef: meta.NamespacedObjectReference{Name: f.image}, Policy: choice, FilterTags: filter,
+		ImageRepositoryRef: meta.NamespacedObjectReference{Name: repository}, Policy: choice, FilterTags: filter,
 		DigestReflectionPolicy: f.reflect, Interval: optionalDuration(f.interval),
 	}
 	return obj, nil
 }
 
-func (f *policyFlags) choice() (imagev1.ImagePolicyChoice, error) {
+func (f *policyFlags) choice(m *maker) (imagev1.ImagePolicyChoice, error) {
 	var choice imagev1.ImagePolicyChoice
 	given := 0
 	for _, selector := range []string{f.semver, f.alpha, f.numeric} {
@@ -116,7 +122,9 @@ func (f *policyFlags) choice() (imagev1.ImagePolicyChoice, error) {
 	}
 	switch {
 	case given == 0:
-		return choice, errors.New("a policy must be provided with either --select-semver or --select-alpha")
+		m.Log.Actionf("no policy given: the latest stable release is chosen (--select-semver='*')")
+		choice.SemVer = &imagev1.SemVerPolicy{Range: "*"}
+		return choice, nil
 	case given > 1:
 		return choice, errors.New("only one of --select-semver, --select-alpha and --select-numeric can be specified")
 	case f.semver != "":

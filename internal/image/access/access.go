@@ -5,7 +5,6 @@ package access
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -19,12 +18,10 @@ import (
 	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/dockerconfig"
+	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
-
-// ErrImage is wrapped when spec.image names no repository.
-var ErrImage = errors.New("invalid image")
 
 // Cluster reads what holds credentials, and tells versions without a request.
 type Cluster interface {
@@ -80,30 +77,6 @@ func NewOpener(o Options) *Opener {
 	return &Opener{Options: o, known: map[types.NamespacedName]known{}}
 }
 
-// CheckImage tells what is wrong with spec.image, and returns the name in full. Errors are ErrImage.
-func CheckImage(image string) (canonical string, err error) {
-	if scheme, _, found := strings.Cut(image, "://"); found {
-		return "", imageError{fmt.Errorf("image '%s' should not include URL scheme; remove '%s://'", image, scheme)}
-	}
-	if i := strings.LastIndex(image, ":"); i > strings.LastIndex(image, "/") && strings.Contains(image, "/") && !strings.Contains(image, "@") {
-		return "", imageError{fmt.Errorf("image '%s' should not include a tag; remove '%s'", image, image[i:])}
-	}
-	host, name, err := registry.HostAndName(registry.URLPrefix + image)
-	switch {
-	case errors.Is(err, registry.ErrTag):
-		return "", imageError{fmt.Errorf("image '%s' should not include a tag; remove '%s'", image, image[strings.LastIndex(image, ":"):])}
-	case err != nil:
-		return "", imageError{fmt.Errorf("image '%s': %w", image, err)}
-	}
-	return host + "/" + name, nil
-}
-
-// imageError is an ErrImage with a text of its own.
-type imageError struct{ error }
-
-func (e imageError) Is(target error) bool { return target == ErrImage }
-func (e imageError) Unwrap() error        { return e.error }
-
 // Host is the registry of an image, "" if it names none.
 func Host(image string) string {
 	host, _, _ := registry.HostAndName(registry.URLPrefix + image)
@@ -125,9 +98,9 @@ func SecretNames(obj *imagev1.ImageRepository) (names []string) {
 }
 
 // Open opens the repository, or takes the one of the last time if nothing that it is built from has changed. Errors
-// that are neither ErrImage nor a kernel.GateDisabledError are about credentials.
+// that are neither spec.ErrImage nor a kernel.GateDisabledError are about credentials.
 func (o *Opener) Open(ctx context.Context, obj *imagev1.ImageRepository) (*registry.Repository, error) {
-	if _, err := CheckImage(obj.Spec.Image); err != nil {
+	if _, err := spec.CheckImage(obj.Spec.Image); err != nil {
 		return nil, err
 	}
 	sa, err := o.account(ctx, obj)
@@ -269,7 +242,7 @@ func (o *Opener) login(ctx context.Context, obj *imagev1.ImageRepository, sa *co
 	}
 	host, repository, err := registry.HostAndName(registry.URLPrefix + obj.Spec.Image)
 	if err != nil {
-		return auth.Login{}, imageError{err}
+		return auth.Login{}, err
 	}
 	return config.Login(host, repository), nil
 }

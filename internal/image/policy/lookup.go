@@ -13,7 +13,7 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
-	"github.com/gitops-toolkit/flux/internal/image/access"
+	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -56,7 +56,7 @@ func (c *controller) repository(ctx context.Context, obj *imagev1.ImagePolicy) (
 			return nil, f
 		}
 	}
-	if _, err := access.CheckImage(repo.Spec.Image); err != nil {
+	if _, err := spec.CheckImage(repo.Spec.Image); err != nil {
 		return nil, &failure{reason: imagev1.ImageURLInvalidReason, err: err, stalled: true}
 	}
 	return repo, nil

@@ -11,6 +11,7 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/internal/image/access"
+	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/image/tags"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
@@ -62,7 +63,7 @@ func (c *controller) newScan(req *request) (*scan, *failure) {
 	obj := req.Object
 	s := &scan{controller: c, req: req, obj: obj}
 	var err error
-	if s.canonical, err = access.CheckImage(obj.Spec.Image); err != nil {
+	if s.canonical, err = spec.CheckImage(obj.Spec.Image); err != nil {
 		return nil, &failure{reason: imagev1.ImageURLInvalidReason, err: err, stalled: true}
 	}
 	if err := obj.Spec.Interval.Err(); err != nil {
@@ -133,7 +134,7 @@ func opening(err error) *failure {
 	switch {
 	case errors.As(err, &gate):
 		return &failure{reason: kernel.FeatureGateDisabledReason, err: err, stalled: true}
-	case errors.Is(err, access.ErrImage):
+	case errors.Is(err, spec.ErrImage):
 		return &failure{reason: imagev1.ImageURLInvalidReason, err: err, stalled: true}
 	}
 	return &failure{reason: imagev1.AuthenticationFailedReason, err: fmt.Errorf("failed to configure authentication options: %w", err)}

@@ -10,6 +10,7 @@ import (
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/gitremote"
+	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -26,13 +27,13 @@ type branches struct {
 
 // lookUp finds out where the branches are: one listing, two if the push goes to another branch.
 func (r *run) lookUp(ctx context.Context, remote gitrepo.Remote) (b branches, f *failure) {
-	ref := CheckoutRef(r.obj, r.repo)
+	ref := spec.CheckoutRef(r.obj, r.repo)
 	var err error
 	if b.checkout, err = r.resolve(ctx, remote, ref); err != nil {
 		return b, gitFailed("failed to checkout source", r, err)
 	}
 	b.base, b.old = b.checkout, b.checkout.Commit
-	if b.switched = checkoutBranch(ref) != r.branch; !b.switched {
+	if b.switched = spec.CheckoutBranch(ref) != r.branch; !b.switched {
 		return b, nil
 	}
 	tip, err := r.resolve(ctx, remote, gitrepo.Reference{Branch: r.branch})
@@ -85,7 +86,7 @@ func (r *run) upToDate(b branches) bool {
 	if m.generation == r.obj.Generation && m.checkout == b.checkout.String() && m.old == b.old && samePolicies(r.images, m.images) {
 		return true
 	}
-	_, toRefspec, _ := refspec(r.obj)
+	_, toRefspec, _ := spec.Refspec(r.obj)
 	return !b.switched && !toRefspec && st.ObservedSourceRevision == b.checkout.String() && samePolicies(r.images, st.ObservedPolicies)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/edits"
 	"github.com/gitops-toolkit/flux/internal/image/message"
+	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -54,7 +55,7 @@ func (r *run) commitAndPush(ctx context.Context, remote gitrepo.Remote, b branch
 		return gitFailed(doingUpdate, r, err)
 	}
 	r.pushed(b, commit, text, out)
-	if _, ok, _ := refspec(r.obj); ok {
+	if _, ok, _ := spec.Refspec(r.obj); ok {
 		r.memory().pending = commit
 		if f := r.pushRefspec(ctx, remote, b, commit); f != nil {
 			return f
@@ -68,7 +69,7 @@ var errStale = errors.New("non-fast-forward")
 
 // push pushes to one ref. If the answer of the server was lost, the ref tells whether it took the commit.
 func (r *run) push(ctx context.Context, remote gitrepo.Remote, commit *gitrepo.NewCommit, update gitrepo.Update) error {
-	err := r.Git.Push(ctx, remote, commit, []gitrepo.Update{update}, pushOptions(r.obj)...)
+	err := r.Git.Push(ctx, remote, commit, []gitrepo.Update{update}, spec.PushOptions(r.obj)...)
 	if err == nil || errors.Is(err, gitrepo.ErrNonFastForward) || errors.Is(err, gitrepo.ErrRejected) {
 		return err
 	}
@@ -93,7 +94,7 @@ func (r *run) pushed(b branches, commit *gitrepo.NewCommit, text string, out *re
 	}
 	r.seen(old)
 	where := fmt.Sprintf("branch '%s'", r.branch)
-	if _, ok, _ := refspec(r.obj); ok {
+	if _, ok, _ := spec.Refspec(r.obj); ok {
 		where += fmt.Sprintf(" and refspecs '%s'", r.obj.Spec.GitSpec.Push.Refspec)
 	}
 	told := kernel.Normal(meta.SucceededReason, fmt.Sprintf("pushed commit '%s' to %s\n%s", out.commit[:7], where, text), nil)
@@ -103,7 +104,7 @@ func (r *run) pushed(b branches, commit *gitrepo.NewCommit, text string, out *re
 // pushPending brings a commit to the refspec that came to its branch in an earlier run, but not further.
 func (r *run) pushPending(ctx context.Context, remote gitrepo.Remote, out *result) *failure {
 	m := r.memory()
-	_, ok, _ := refspec(r.obj)
+	_, ok, _ := spec.Refspec(r.obj)
 	if m.pending == nil || !ok {
 		return nil
 	}
@@ -122,7 +123,7 @@ func (r *run) pushPending(ctx context.Context, remote gitrepo.Remote, out *resul
 // pushRefspec pushes the commit to the destination of the refspec. A ref that the commit does not build on is moved with
 // force only if that is on, and never if it is the branch that was checked out.
 func (r *run) pushRefspec(ctx context.Context, remote gitrepo.Remote, b branches, commit *gitrepo.NewCommit) *failure {
-	to, _, _ := refspec(r.obj)
+	to, _, _ := spec.Refspec(r.obj)
 	var old gitrepo.Hash
 	rev, err := r.resolve(ctx, remote, gitrepo.Reference{Name: to})
 	switch {
@@ -131,7 +132,7 @@ func (r *run) pushRefspec(ctx context.Context, remote gitrepo.Remote, b branches
 	case !errors.Is(err, gitrepo.ErrReference):
 		return gitFailed(doingUpdate, r, err)
 	}
-	own := to == "refs/heads/"+checkoutBranch(CheckoutRef(r.obj, r.repo))
+	own := to == "refs/heads/"+spec.CheckoutBranch(spec.CheckoutRef(r.obj, r.repo))
 	builds := old == (gitrepo.Hash{}) || old == b.base.Commit || old == commit.Hash
 	if !builds && (own || !r.ForcePush) {
 		return gitFailed(doingUpdate, r, fmt.Errorf("%w: '%s' is at %s, which the new commit does not build on; bring branch '%s' up to date or delete it",

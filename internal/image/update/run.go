@@ -15,6 +15,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/edits"
+	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -59,7 +60,7 @@ func (c *controller) newRun(ctx context.Context, req *request) (*run, *failure) 
 		return nil, f
 	}
 	var err error
-	if r.branch, err = pushBranch(r.obj, r.repo); err != nil {
+	if r.branch, err = spec.PushBranch(r.obj, r.repo); err != nil {
 		return nil, unconfigured(err)
 	}
 	return r, nil
@@ -164,7 +165,7 @@ func (r *run) once(ctx context.Context, out *result) *failure {
 		return gitFailed("failed to checkout source", r, err)
 	}
 	defer snap.Close()
-	plan, err := r.finder.Plan(ctx, snap, r.path(), Lookup(r.obj.Namespace, r.images))
+	plan, err := r.finder.Plan(ctx, snap, r.path(), spec.Lookup(r.obj.Namespace, r.images))
 	if err != nil {
 		return &failure{reason: imagev1.UpdateFailedReason, err: fmt.Errorf("failed to apply policies: %w", err)}
 	}

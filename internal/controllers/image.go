@@ -1,0 +1,97 @@
+package controllers
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
+	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/image/access"
+	"github.com/gitops-toolkit/flux/internal/image/gitremote"
+	"github.com/gitops-toolkit/flux/internal/image/policy"
+	"github.com/gitops-toolkit/flux/internal/image/repository"
+	"github.com/gitops-toolkit/flux/internal/image/tags"
+	"github.com/gitops-toolkit/flux/internal/image/update"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/registry"
+)
+
+// registerReflector gives ImageRepositories and ImagePolicies the database of tags.
+func registerReflector(m *kernel.Manager, v Values) error {
+	store, err := tags.Open(tags.Options{
+		Dir: v.String("storage-path"), CompressFrom: v.Int("storage-compression-threshold") << 10, Digests: m.Gate("FluxStorage"),
+	})
+	if err != nil {
+		return fmt.Errorf("%w; check --storage-path", err)
+	}
+	registries := registry.NewPool(registry.Options{})
+	m.AddCleanup(func() error {
+		registries.Close()
+		return nil
+	})
+	opener := access.NewOpener(access.Options{
+		Cluster: access.Manager{Manager: m}, Registries: registries, Clouds: imageClouds(m, v), DefaultAccount: v.String("default-service-account"),
+	})
+	collect := time.Duration(v.Uint16("gc-interval")) * time.Minute
+	if err := repository.Register(m, repository.Options{Tags: store, Registries: opener, CollectEvery: collect}); err != nil {
+		return err
+	}
+	return policy.Register(m, policy.Options{Tags: store, Registries: opener})
+}
+
+// registerAutomation gives ImageUpdateAutomations their Git mirrors.
+func registerAutomation(m *kernel.Manager, v Values) error {
+	dir, err := ownDir(m)
+	if err != nil {
+		return fmt.Errorf("open the directory of the Git mirrors: %w", err)
+	}
+	repos, err := gitrepo.NewStore(filepath.Join(dir, "git"), gitrepo.Options{Algorithms: gitrepo.Algorithms{
+		KeyExchanges: v.Strings("ssh-kex-algos"), HostKeys: v.Strings("ssh-hostkey-algos"),
+	}})
+	if err != nil {
+		return err
+	}
+	m.AddCleanup(repos.Close)
+	return update.Register(m, update.Options{
+		Git: repos, AllBranches: m.Gate("GitAllBranchReferences"), ForcePush: m.Gate("GitForcePushBranch"),
+		Remotes: gitremote.Builder{
+			Cluster: m, Tokens: tokens(v), Clouds: imageClouds(m, v), DefaultAccount: v.String("default-service-account"),
+		},
+	})
+}
+
+func imageClouds(m *kernel.Manager, v Values) *cloud.Clouds {
+	size := v.Int("token-cache-max-size")
+	if size == 0 {
+		size = -1 // to the cache zero means its default
+	}
+	return cloud.New(cloud.Options{Mint: m.RequestToken, Size: size, MaxAge: v.Duration("token-cache-max-duration")})
+}
+
+// ownDir is a private directory below the temporary one that outlives a restart. A second instance on the same machine
+// gets one that goes with it.
+func ownDir(m *kernel.Manager) (string, error) {
+	dir, own, err := privateDir("flux-" + m.Name())
+	if err != nil {
+		return "", err
+	}
+	if !own {
+		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return "", err
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			m.AddCleanup(lock.Close)
+			return dir, nil
+		}
+		_ = lock.Close()
+		if dir, err = os.MkdirTemp("", "flux-"+m.Name()+"-"); err != nil {
+			return "", err
+		}
+	}
+	m.AddCleanup(func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
