@@ -22,7 +22,9 @@ type failure struct {
 	reason    string
 	err       error
 	stalled   bool
-	waiting   bool
+	// unobserved leaves observedGeneration where it is.
+	unobserved bool
+	waiting    bool
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -56,6 +58,8 @@ func (f *failure) outcome(req *request) kernel.Outcome {
 	}
 	req.SetCondition(f.condition, cmp.Or(f.status, metav1.ConditionTrue), f.reason, f.err.Error())
 	switch {
+	case f.unobserved:
+		return kernel.Stalled(f.reason, f.err).KeepObservedGeneration()
 	case f.stalled:
 		return kernel.Stalled(f.reason, f.err)
 	case f.waiting:

@@ -33,12 +33,13 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
-// Options of the controller. All are shared by the process, and required.
+// Options of the controller. All are shared by the process, and all but Clouds required.
 type Options struct {
 	// Artifacts is where archives are kept and served from.
 	Artifacts *store.Store
@@ -50,6 +51,8 @@ type Options struct {
 	Unpacked *cache.Cache
 	// Tokens are those of GitHub Apps.
 	Tokens *githubapp.Tokens
+	// Clouds logs in at the Git hosts of clouds; one of our own when nil.
+	Clouds logins
 }
 
 // Register adds the kind to a manager.
@@ -57,7 +60,10 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Artifacts == nil || o.Archives == nil || o.Git == nil || o.Unpacked == nil || o.Tokens == nil {
 		return errors.New("gitrepository: an option is missing")
 	}
-	c := &controller{Options: o, configs: m, objects: m.Client()}
+	if o.Clouds == nil {
+		o.Clouds = cloud.New(cloud.Options{Mint: m.RequestToken})
+	}
+	c := &controller{Options: o, configs: m, accounts: m, objects: m.Client(), fallback: m.Settings().DefaultServiceAccount}
 	m.Add(c.collectMirrors)
 	return kernel.Register(m, Kind(), c)
 }
@@ -80,8 +86,11 @@ func Kind() kernel.Kind[*sourcev1.GitRepository] {
 // controller reconciles GitRepositories.
 type controller struct {
 	Options
-	configs configs
-	objects reader
+	configs  configs
+	accounts accounts
+	objects  reader
+	// fallback is --default-service-account.
+	fallback string
 }
 
 // request is one pass over a GitRepository.
@@ -104,6 +113,9 @@ func (c *controller) References(obj *sourcev1.GitRepository) (refs []kernel.Refe
 // Reconcile makes one attempt: it starts the job, or concludes from its result.
 func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome {
 	if f := checkSpec(req.Object); f != nil {
+		return f.outcome(req)
+	}
+	if f := c.checkAccount(req.Object); f != nil {
 		return f.outcome(req)
 	}
 	if req.Job != nil && !req.Job.Superseded {

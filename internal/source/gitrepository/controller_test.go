@@ -266,27 +266,29 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestFieldsNotBuiltYet makes sure that nobody believes that a field is honoured which is not.
-func TestFieldsNotBuiltYet(t *testing.T) {
+// TestCloudIdentities shows what keeps a cloud's identity from being used where it must not be.
+func TestCloudIdentities(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
 	l.must(err)
-	for name, c := range map[string]struct {
-		field string
-		set   func(*sourcev1.GitRepositorySpec)
-	}{
-		"provider": {"spec.provider 'azure'", func(s *sourcev1.GitRepositorySpec) { s.Provider = "azure" }},
-	} {
-		l.create(name, func(o *sourcev1.GitRepository) { c.set(&o.Spec) })
-		obj, message := l.failed(name, "NotSupported")
-		if !strings.Contains(message, c.field) || obj.Status.Conditions.Get("Stalled") == nil || obj.Status.ObservedGeneration != obj.Generation {
-			t.Errorf("%s: message %q, %+v", name, message, obj.Status)
-		}
+	l.create("host", func(o *sourcev1.GitRepository) { o.Spec.Provider = "azure" })
+	want := "failed to get credential from azure: invalid Azure DevOps URL: '" + l.server.HTTPURL("fleet") +
+		"'. must match https://dev.azure.com/{organization}/{project}/_git/{repository}; correct spec.url"
+	if _, message := l.failed("host", "AuthenticationFailed"); message != want {
+		t.Errorf("another host: %q, want %q", message, want)
 	}
-	l.patch("provider", `{"spec":{"provider":null}}`)
-	l.ready("provider", "main@sha1:"+tip)
+	l.create("gate", func(o *sourcev1.GitRepository) {
+		o.Spec.Provider, o.Spec.ServiceAccountName = "azure", "robot"
+	})
+	obj, message := l.failed("gate", "FeatureGateDisabled")
+	if message != "to use spec.serviceAccountName for provider authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller" ||
+		obj.Status.Conditions.Get("Stalled") == nil {
+		t.Errorf("the gate is off: %q, %+v", message, obj.Status)
+	}
+	l.patch("gate", `{"spec":{"provider":null,"serviceAccountName":null}}`)
+	l.ready("gate", "main@sha1:"+tip)
 }
 
 func TestIgnoreRebuildsAtTheSameRevision(t *testing.T) {

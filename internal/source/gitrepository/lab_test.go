@@ -30,6 +30,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
@@ -195,7 +196,7 @@ func (l *lab) start() (stop func()) {
 	l.must(err)
 	l.must(gitrepository.Register(process.Controller("source-controller", settings), gitrepository.Options{
 		Artifacts: artifacts, Archives: archive.NewBuilder(archive.Options{Members: members}), Git: mirrors,
-		Unpacked: unpacked, Tokens: githubapp.NewTokens(githubapp.Options{}),
+		Unpacked: unpacked, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: cloud.New(cloud.Options{}),
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

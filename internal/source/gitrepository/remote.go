@@ -108,6 +108,10 @@ func (c *controller) readRemote(ctx context.Context, req *request) (r gitrepo.Re
 				fmt.Errorf("secretRef '%s' has github app data but provider is not set to github", named(secret)))
 		}
 	}
+	if cloudProvider(obj) != "" {
+		r.Auth, until, f = c.cloudAuth(ctx, obj, secret, r.Proxy)
+		return r, until, f
+	}
 	auth, err := authOf(obj.Spec.URL, secret)
 	if err != nil {
 		return r, until, fetchFailed(sourcev1.AuthenticationFailedReason, err)

@@ -11,9 +11,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 )
 
-// notSupportedReason is the reason of Stalled for a field that this version does not act on.
-const notSupportedReason = "NotSupported"
-
 // checkSpec finds what no repetition would mend.
 func checkSpec(obj *sourcev1.GitRepository) *failure {
 	if err := gitrepo.ParseURL(obj.Spec.URL); err != nil {
@@ -29,25 +26,10 @@ func checkSpec(obj *sourcev1.GitRepository) *failure {
 	if obj.Spec.Provider == sourcev1.GitHubProvider && obj.Spec.SecretRef == nil {
 		return stalled(sourcev1.InvalidProviderConfigurationReason, errNoApp)
 	}
-	if field := unsupported(obj); field != "" {
-		return stalled(notSupportedReason, fmt.Errorf("%s is not supported by this version of source-controller; remove the field", field))
-	}
 	return nil
 }
 
 var errNoApp = errors.New("secretRef with github app data must be specified when provider is set to github")
-
-// unsupported names a field that the object uses and that is not built yet.
-func unsupported(obj *sourcev1.GitRepository) string {
-	spec := obj.Spec
-	switch {
-	case spec.Provider == sourcev1.AzureProvider, spec.Provider == sourcev1.AWSProvider:
-		return fmt.Sprintf("spec.provider '%s'", spec.Provider)
-	case spec.ServiceAccountName != "":
-		return "spec.serviceAccountName"
-	}
-	return ""
-}
 
 // reference is spec.ref in the words of the library.
 func reference(obj *sourcev1.GitRepository) gitrepo.Reference {
