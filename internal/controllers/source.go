@@ -20,7 +20,7 @@ import (
 
 // registerSource gives the sources their artifact store, and serves it while this process leads.
 func registerSource(m *kernel.Manager, v Values) error {
-	artifacts, err := openStore(m, v, "gitrepository", "ocirepository", "bucket")
+	artifacts, err := openStore(m, v, "gitrepository", "ocirepository", "bucket", "helmrepository", "helmchart")
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,9 @@ func registerSource(m *kernel.Manager, v Values) error {
 	}
 	identities := clouds(m, v)
 	if err := registerBucket(m, v, artifacts, archives, identities); err != nil {
+		return err
+	}
+	if err := registerCharts(m, v, artifacts, unpacked, identities); err != nil {
 		return err
 	}
 	return registerOCI(m, artifacts, archives)
