@@ -54,10 +54,9 @@ var All = []Controller{
 		Name: "source-controller", Short: "source", Flags: flags(common, groupJitter, groupTokenCache, groupArtifact, sourceFlags),
 		Gates:     map[string]bool{"CacheSecretsAndConfigMaps": false, "ObjectLevelWorkloadIdentity": false},
 		IdleGates: only(),
-		Idle: only("helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
-			"helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval"),
-		Serves:   resources(groupSource, "gitrepositories", "ocirepositories", "helmrepositories", "helmcharts", "buckets"),
-		Register: registerSource,
+		Idle:      only("helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval"),
+		Serves:    resources(groupSource, "gitrepositories", "ocirepositories", "helmrepositories", "helmcharts", "buckets"),
+		Register:  registerSource,
 	},
 	{
 		Name: "kustomize-controller", Short: "kustomize", Flags: flags(common, groupJitter, groupTokenCache, groupACL, groupKubeConfig, kustomizeFlags),

@@ -41,17 +41,17 @@ func registerSource(m *kernel.Manager, v Values) error {
 	if err != nil {
 		return fmt.Errorf("open the cache of included artifacts: %w", err)
 	}
-	if err := gitrepository.Register(m, gitrepository.Options{Artifacts: artifacts, Archives: archives, Git: repos, Unpacked: unpacked, Tokens: tokens(v)}); err != nil {
+	identities := clouds(m, v)
+	if err := gitrepository.Register(m, gitrepository.Options{Artifacts: artifacts, Archives: archives, Git: repos, Unpacked: unpacked, Tokens: tokens(v), Clouds: identities}); err != nil {
 		return err
 	}
-	identities := clouds(m, v)
 	if err := registerBucket(m, v, artifacts, archives, identities); err != nil {
 		return err
 	}
 	if err := registerCharts(m, v, artifacts, unpacked, identities); err != nil {
 		return err
 	}
-	return registerOCI(m, artifacts, archives)
+	return registerOCI(m, artifacts, archives, identities)
 }
 
 // tokens keeps access tokens as the flags say.
