@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitops-toolkit/flux/test/harness"
+	"github.com/gitops-toolkit/flux/test/servers/git"
+)
+
+const imageAPI = "image.toolkit.fluxcd.io"
+
+var (
+	imageRepositories = schema.GroupVersionResource{Group: imageAPI, Version: "v1", Resource: "imagerepositories"}
+	imagePolicies     = schema.GroupVersionResource{Group: imageAPI, Version: "v1", Resource: "imagepolicies"}
+	imageUpdates      = schema.GroupVersionResource{Group: imageAPI, Version: "v1", Resource: "imageupdateautomations"}
+)
+
+func init() {
+	rows = append(rows,
+		row{"-n ImageRepositories and as many ImagePolicies, 1,000 tags each", "not measured", "2 requests to the registry for each; ≤ 8 API writes a pair; a restart: none", imageScans},
+		row{"ImageUpdateAutomation, 10,000 files with 50 markers", "a clone for each run", "a no-op is 1 ref listing, 0 API writes; one change moves kilobytes", imageAutomation},
+		row{"ten ImageUpdateAutomations and a person push to one branch for a minute", "not measured", "no lost update, no duplicate commit, linear history", imagePushers},
+	)
+}
+
+// tagServer answers listings as a registry does: every image has the tags 1.0.0 to 1.0.<n-1>.
+type tagServer struct {
+	addr     string
+	requests atomic.Int64
+	tags     atomic.Int64
+	server   *http.Server
+}
+
+func newTagServer(tags int) (*tagServer, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &tagServer{addr: ln.Addr().String()}
+	s.tags.Store(int64(tags))
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	go s.server.Serve(ln) //nolint:errcheck // ends with Close
+	return s, nil
+}
+
+func (s *tagServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
+	if !strings.HasSuffix(r.URL.Path, "/tags/list") {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	list := make([]string, s.tags.Load())
+	for i := range list {
+		list[i] = fmt.Sprintf("1.0.%d", i)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"name": "x", "tags": list})
+}
+
+// addImage starts a controller of image automation.
+func (w *world) addImage(ctx context.Context, name string, flags ...string) (*harness.Process, error) {
+	return w.stack.Add(ctx, name, append(flags, "--events-addr=")...)
+}
+
+// quiet waits until a user has made no request for a while.
+func (w *world) quiet(ctx context.Context, user string) error {
+	mark := *w.audit
+	for calm := 0; calm < 3; calm++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+		reqs, err := mark.Since(user)
+		if err != nil {
+			return err
+		}
+		if len(reqs) > 0 {
+			calm = -1
+		}
+	}
+	return nil
+}
+
+func (w *world) add(ctx context.Context, gvr schema.GroupVersionResource, kind, name string, spec map[string]any) error {
+	_, err := w.dyn.Resource(gvr).Namespace(namespace).Create(ctx, object(gvr.Group+"/v1", kind, name, spec), metav1.CreateOptions{})
+	return err
+}
+
+// awaitTag waits until n policies have chosen a tag.
+func (w *world) awaitTag(ctx context.Context, n int, tag string) error {
+	done := map[string]bool{}
+	return w.watch(ctx, imagePolicies, func(o *unstructured.Unstructured) bool {
+		if got, _, _ := unstructured.NestedString(o.Object, "status", "latestRef", "tag"); got == tag {
+			done[o.GetName()] = true
+		}
+		return len(done) >= n
+	})
+}
+
+func imageScans(ctx context.Context, w *world) ([]figure, error) {
+	registry, err := newTagServer(1000)
+	if err != nil {
+		return nil, err
+	}
+	defer registry.server.Close()
+	p, err := w.addImage(ctx, "image-reflector-controller", "--storage-path="+w.dir+"/tags")
+	if err != nil {
+		return nil, err
+	}
+	if err := w.quiet(ctx, p.User); err != nil {
+		return nil, err
+	}
+	mark, start := *w.audit, time.Now()
+	if _, err := mark.Since(); err != nil {
+		return nil, err
+	}
+	before, err := p.CPU()
+	if err != nil {
+		return nil, err
+	}
+	for i := range w.many {
+		name := fmt.Sprintf("app%d", i)
+		if err := w.add(ctx, imageRepositories, "ImageRepository", name, map[string]any{"image": registry.addr + "/" + name, "interval": "1h"}); err != nil {
+			return nil, err
+		}
+		if err := w.add(ctx, imagePolicies, "ImagePolicy", name, map[string]any{
+			"imageRepositoryRef": map[string]any{"name": name}, "policy": map[string]any{"semver": map[string]any{"range": "*"}},
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.awaitTag(ctx, w.many, "1.0.999"); err != nil {
+		return nil, err
+	}
+	took := time.Since(start)
+	if err := w.quiet(ctx, p.User); err != nil {
+		return nil, err
+	}
+	after, _ := p.CPU()
+	reqs, err := mark.Since(p.User)
+	if err != nil {
+		return nil, err
+	}
+	memory, _ := p.AnonBytes()
+	n := float64(w.many)
+	figures := []figure{
+		{"requests to the registry, for each", float64(registry.requests.Load()) / n, 2, "requests", ""},
+		{"requests to the API server, a pair", float64(len(reqs)) / n, 8, "requests", harness.Summary(reqs)},
+		{"CPU, a pair", (after - before).Seconds() * 1000 / n, -1, "ms", ""},
+		{"created to chosen, all", took.Seconds(), -1, "s", ""},
+		{"memory", float64(memory) / (1 << 20), 120, "MiB", ""},
+	}
+	registry.requests.Store(0)
+	p.Stop()
+	if _, err := mark.Since(); err != nil {
+		return nil, err
+	}
+	if err := p.Start(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.quiet(ctx, p.User); err != nil {
+		return nil, err
+	}
+	writes := 0
+	if reqs, err = mark.Since(p.User); err != nil {
+		return nil, err
+	}
+	for _, r := range reqs {
+		if r.Verb == "patch" || r.Verb == "update" || r.Verb == "create" {
+			writes++
+		}
+	}
+	return append(figures,
+		figure{"requests to the registry after a restart", float64(registry.requests.Load()), 0, "requests", ""},
+		figure{"API writes after a restart", float64(writes), 0, "requests", harness.Summary(reqs)},
+	), nil
+}
+
+// imageWorld has a policy that has chosen 1.0.0, and what an automation needs.
+func (w *world) imageWorld(ctx context.Context, files map[string]string) (automation *harness.Process, registry *tagServer, err error) {
+	if registry, err = newTagServer(1); err != nil {
+		return nil, nil, err
+	}
+	if _, err := w.commit(files); err != nil {
+		return nil, nil, err
+	}
+	if _, err := w.addImage(ctx, "image-reflector-controller", "--storage-path="+w.dir+"/tags"); err != nil {
+		return nil, nil, err
+	}
+	if automation, err = w.addImage(ctx, "image-automation-controller", "--concurrent=10"); err != nil {
+		return nil, nil, err
+	}
+	if err := w.createSource(ctx, "1h"); err != nil {
+		return nil, nil, err
+	}
+	if err := w.add(ctx, imageRepositories, "ImageRepository", "app", map[string]any{"image": registry.addr + "/app", "interval": "1h"}); err != nil {
+		return nil, nil, err
+	}
+	if err := w.add(ctx, imagePolicies, "ImagePolicy", "app", map[string]any{
+		"imageRepositoryRef": map[string]any{"name": "app"}, "policy": map[string]any{"semver": map[string]any{"range": "*"}},
+	}); err != nil {
+		return nil, nil, err
+	}
+	return automation, registry, w.awaitTag(ctx, 1, "1.0.0")
+}
+
+func (w *world) createUpdate(ctx context.Context, name, path, interval string) error {
+	return w.add(ctx, imageUpdates, "ImageUpdateAutomation", name, map[string]any{
+		"interval": interval, "sourceRef": map[string]any{"kind": "GitRepository", "name": "bench"}, "update": map[string]any{"path": path, "strategy": "Setters"},
+		"git": map[string]any{"commit": map[string]any{"author": map[string]any{"name": "bot", "email": "bot@example.com"}}},
+	})
+}
+
+// awaitUpdates waits until n automations have gone by a tag.
+func (w *world) awaitUpdates(ctx context.Context, n int, tag string) error {
+	done := map[string]bool{}
+	return w.watch(ctx, imageUpdates, func(o *unstructured.Unstructured) bool {
+		if got, _, _ := unstructured.NestedString(o.Object, "status", "observedPolicies", "app", "tag"); got == tag {
+			done[o.GetName()] = true
+		}
+		return len(done) >= n
+	})
+}
+
+const marked = "image: x:1 # {\"$imagepolicy\": \"" + namespace + ":app\"}\n"
+
+func imageAutomation(ctx context.Context, w *world) ([]figure, error) {
+	files := map[string]string{}
+	for i := range 10_000 {
+		text := noise(i, 2<<10)
+		files[fmt.Sprintf("d%d/f%d.yaml", i/100, i)] = "# " + strings.ReplaceAll(text, "\n", " ") + "\na: b\n"
+		if i%200 == 0 {
+			files[fmt.Sprintf("d%d/f%d.yaml", i/100, i)] = marked
+		}
+	}
+	p, registry, err := w.imageWorld(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	defer registry.server.Close()
+	if err := w.createUpdate(ctx, "bench", "./", "5s"); err != nil {
+		return nil, err
+	}
+	if err := w.awaitUpdates(ctx, 1, "1.0.0"); err != nil {
+		return nil, err
+	}
+	first := float64(git.Sent(w.git.Requests())) / (1 << 20)
+	if err := w.quiet(ctx, p.User); err != nil {
+		return nil, err
+	}
+	// No-ops.
+	w.git.ResetRequests()
+	mark := *w.audit
+	if _, err := mark.Since(); err != nil {
+		return nil, err
+	}
+	before, _ := p.CPU()
+	const wait = 20 * time.Second
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(wait):
+	}
+	after, _ := p.CPU()
+	idle := w.git.Requests()
+	reqs, err := mark.Since(p.User)
+	if err != nil {
+		return nil, err
+	}
+	runs := float64(wait / (5 * time.Second))
+	figures := []figure{
+		{"moved by the first run", first, -1, "MiB", ""},
+		{"moved by a no-op", float64(git.Sent(idle)) / 1024 / runs, 4, "KiB", ""},
+		{"API requests of a no-op", float64(len(reqs)) / runs, 0, "requests", harness.Summary(reqs)},
+		{"CPU of a no-op", (after - before).Seconds() * 1000 / runs, -1, "ms", ""},
+	}
+	// One change: another tag, in 50 files.
+	w.git.ResetRequests()
+	before, start := after, time.Now()
+	registry.tags.Store(2)
+	if err := w.annotate(ctx, imageRepositories, "app"); err != nil {
+		return nil, err
+	}
+	if err := w.awaitUpdates(ctx, 1, "1.0.1"); err != nil {
+		return nil, err
+	}
+	took := time.Since(start)
+	after, _ = p.CPU()
+	memory, _ := p.AnonBytes()
+	return append(figures,
+		figure{"moved by one change", float64(git.Sent(w.git.Requests())) / 1024, 64, "KiB", ""},
+		figure{"CPU of one change", (after - before).Seconds() * 1000, -1, "ms", ""},
+		figure{"scan to pushed commit", took.Seconds(), -1, "s", ""},
+		figure{"memory", float64(memory) / (1 << 20), 120, "MiB", ""},
+	), nil
+}
+
+func imagePushers(ctx context.Context, w *world) ([]figure, error) {
+	const automations = 10
+	files := map[string]string{"human.txt": "0"}
+	for i := range automations {
+		files[fmt.Sprintf("app%d/a.yaml", i)] = marked
+	}
+	_, registry, err := w.imageWorld(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	defer registry.server.Close()
+	for i := range automations {
+		if err := w.createUpdate(ctx, fmt.Sprintf("auto%d", i), fmt.Sprintf("app%d", i), "1h"); err != nil {
+			return nil, err
+		}
+	}
+	rounds, people := 1, 0
+	if err := w.awaitUpdates(ctx, automations, "1.0.0"); err != nil {
+		return nil, err
+	}
+	for start := time.Now(); time.Since(start) < time.Minute; rounds++ {
+		registry.tags.Store(int64(rounds + 1))
+		if err := w.annotate(ctx, imageRepositories, "app"); err != nil {
+			return nil, err
+		}
+		n, err := w.person(ctx, func(ctx context.Context) error {
+			return w.awaitUpdates(ctx, automations, fmt.Sprintf("1.0.%d", rounds))
+		})
+		if people += n; err != nil {
+			return nil, err
+		}
+	}
+	commits, err := w.repo.Git(nil, "rev-list", "--count", "main")
+	if err != nil {
+		return nil, err
+	}
+	merges, err := w.repo.Git(nil, "rev-list", "--count", "--merges", "main")
+	if err != nil {
+		return nil, err
+	}
+	var total, merged int
+	if _, err := fmt.Sscan(commits, &total); err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Sscan(merges, &merged); err != nil {
+		return nil, err
+	}
+	return []figure{
+		{"commits of automations", float64(total - 1 - people), float64(automations * rounds), "commits", fmt.Sprintf("%d images, and %d commits of the person", rounds, people)},
+		{"merges", float64(merged), 0, "commits", ""},
+	}, nil
+}
+
+// person commits to the tip of the branch and pushes if nobody was faster, as long as the work lasts.
+func (w *world) person(ctx context.Context, work func(context.Context) error) (pushed int, err error) {
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	for i := 0; ; i++ {
+		select {
+		case err := <-done:
+			return pushed, err
+		case <-time.After(50 * time.Millisecond):
+		}
+		tip, err := w.repo.Resolve("refs/heads/main")
+		if err != nil {
+			return pushed, err
+		}
+		side := fmt.Sprintf("person%d", i)
+		next, err := w.repo.Apply(git.Change{Branch: side, From: tip, Message: "Human", Files: map[string]string{"human.txt": fmt.Sprint(time.Now().UnixNano())}})
+		if err != nil {
+			return pushed, err
+		}
+		if _, err := w.repo.Git(nil, "update-ref", "refs/heads/main", next, tip); err == nil {
+			pushed++
+		}
+		if err := w.repo.DeleteRef("refs/heads/" + side); err != nil {
+			return pushed, err
+		}
+	}
+}
