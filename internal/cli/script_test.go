@@ -80,7 +80,7 @@ func onCluster(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-// gitRepository serves a repository with the default branch that is named, as $GIT_URL.
+// gitRepository serves a repository with the default branch that is named, as $GIT_URL: `gitrepo BRANCH [FILE]...`.
 func gitRepository(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
 		server, err := git.Start(git.Options{Root: t.TempDir(), HTTP: git.AnyPort, AnonymousRead: true})
@@ -88,7 +88,11 @@ func gitRepository(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		ts.Defer(func() { server.Close() })
 		repo, err := server.Create("app", args[0])
 		ts.Check(err)
-		_, err = repo.Commit(map[string]string{"deploy/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: app\n"}, "first")
+		files := map[string]string{"deploy/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: app\n"}
+		for _, name := range args[1:] {
+			files[name] = ts.ReadFile(name)
+		}
+		_, err = repo.Commit(files, "first")
 		ts.Check(err)
 		ts.Setenv("GIT_URL", server.HTTPURL("app"))
 	}

@@ -107,11 +107,56 @@ func Parse(text string) (*Template, error) {
 	if text == "" {
 		text = Default
 	}
-	t, err := template.New("commit message").Funcs(sprig.HermeticTxtFuncMap()).Parse(text)
+	t, err := template.New("commit message").Funcs(functions()).Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("unable to create commit message template from spec: %w", err)
 	}
 	return &Template{t}, nil
+}
+
+// maxCount is how often a template may repeat something.
+const maxCount = 10_000
+
+// functions are those of Sprig, but for the few that could take all memory.
+func functions() template.FuncMap {
+	f := sprig.HermeticTxtFuncMap()
+	count := func(n int) error {
+		if n > maxCount || n < -maxCount {
+			return fmt.Errorf("%d is more than the limit of %d", n, maxCount)
+		}
+		return nil
+	}
+	repeat := f["repeat"].(func(int, string) string)
+	f["repeat"] = func(n int, s string) (string, error) {
+		if err := count(n); err != nil || n < 0 {
+			return "", err
+		}
+		return repeat(n, s), nil
+	}
+	until := f["until"].(func(int) []int)
+	f["until"] = func(n int) ([]int, error) {
+		if err := count(n); err != nil {
+			return nil, err
+		}
+		return until(n), nil
+	}
+	step := f["untilStep"].(func(int, int, int) []int)
+	f["untilStep"] = func(start, stop, by int) ([]int, error) {
+		if err := count(stop - start); err != nil || by == 0 {
+			return nil, err
+		}
+		return step(start, stop, by), nil
+	}
+	seq := f["seq"].(func(...int) string)
+	f["seq"] = func(args ...int) (string, error) {
+		for _, n := range args {
+			if err := count(n); err != nil {
+				return "", err
+			}
+		}
+		return seq(args...), nil
+	}
+	return f
 }
 
 // Render runs the template.
