@@ -51,7 +51,7 @@ func registerSource(m *kernel.Manager, v Values) error {
 	if err := registerCharts(m, v, artifacts, unpacked, identities); err != nil {
 		return err
 	}
-	return registerOCI(m, artifacts, archives)
+	return registerOCI(m, artifacts, archives, identities)
 }
 
 // tokens keeps access tokens as the flags say.

@@ -21,10 +21,10 @@
 // condition SourceVerified, and asked again when the revision, the spec or a Secret with keys changes. A signature that
 // is not good leaves the artifact of before where it is.
 //
-// # What is not built yet
+// # Clouds
 //
-// Identities of cloud providers: an object that asks for one is Stalled, and the message names the field. See
-// unsupported in spec.go.
+// With spec.provider and no pull secret the login is that of an identity at the cloud (cloud.go), the ServiceAccount's or
+// the controller's own, and renewed in time.
 package ocirepository
 
 import (
@@ -37,6 +37,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/verify"
@@ -50,6 +51,8 @@ type Options struct {
 	Archives *archive.Builder
 	// Registries keeps the connections.
 	Registries *registry.Pool
+	// Clouds gets identities of cloud providers; a cache of the controller's own when nil.
+	Clouds *cloud.Clouds
 	// Public is the trusted root of signatures without keys; one is made when nil.
 	Public *verify.PublicRoot
 	// TempDir takes layers while they are unpacked and archived again; that of the system when empty.
@@ -64,7 +67,10 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Public == nil {
 		o.Public = verify.NewPublicRoot()
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, cluster: manager{m}})
+	if o.Clouds == nil {
+		o.Clouds = cloud.New(cloud.Options{Mint: m.RequestToken})
+	}
+	return kernel.Register(m, Kind(), &controller{Options: o, cluster: manager{m}, fallback: m.Settings().DefaultServiceAccount})
 }
 
 // Kind describes OCIRepositories to the kernel.
@@ -84,6 +90,8 @@ func Kind() kernel.Kind[*sourcev1.OCIRepository] {
 type controller struct {
 	Options
 	cluster cluster
+	// fallback is --default-service-account.
+	fallback string
 }
 
 // cluster reads what holds credentials, and tells versions without a request.
@@ -91,6 +99,8 @@ type cluster interface {
 	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
 	GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error)
 	Version(namespace string, ref kernel.Reference) (version string, ok bool)
+	CheckCloudAccount(named, field, purpose string) error
+	CloudAccount(ctx context.Context, namespace, named, fallback string) (*corev1.ServiceAccount, error)
 }
 
 // manager is the cluster of the kernel's Manager.
@@ -117,6 +127,11 @@ func (c *controller) References(obj *sourcev1.OCIRepository) (refs []kernel.Refe
 func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
 	if f := checkSpec(req.Object); f != nil {
 		return f.outcome(req)
+	}
+	if cloudProvider(req.Object) != "" {
+		if err := c.cluster.CheckCloudAccount(req.Object.Spec.ServiceAccountName, "spec.serviceAccountName", "provider"); err != nil {
+			return stalled(kernel.FeatureGateDisabledReason, err).outcome(req).KeepObservedGeneration()
+		}
 	}
 	if req.Job != nil && !req.Job.Superseded {
 		return conclude(req)

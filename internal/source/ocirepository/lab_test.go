@@ -28,6 +28,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
@@ -52,6 +53,9 @@ type lab struct {
 	data      string // the volume with the artifacts
 	temp      string // where layers are unpacked
 	eventsURL string
+	// clouds and gates of the controller; set before start.
+	clouds *cloud.Clouds
+	gates  map[string]bool
 
 	mu     sync.Mutex
 	events []event
@@ -142,7 +146,7 @@ func (l *lab) start() (stop func()) {
 	members, err := archive.OpenMembers(filepath.Join(l.data, ".members"), 64<<20)
 	l.must(err)
 	settings := kernel.Defaults()
-	settings.RuntimeNamespace, settings.EventsAddr = l.namespace, l.eventsURL
+	settings.RuntimeNamespace, settings.EventsAddr, settings.Gates = l.namespace, l.eventsURL, l.gates
 	settings.GracefulShutdownTimeout, settings.MinRetryDelay = 5*time.Second, 50*time.Millisecond
 	process, err := kernel.NewProcess(l.config, kernel.ProcessOptions{
 		Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.namespace, Log: logr.Discard(),
@@ -151,7 +155,7 @@ func (l *lab) start() (stop func()) {
 	l.must(err)
 	l.must(ocirepository.Register(process.Controller("source-controller", settings), ocirepository.Options{
 		Artifacts: artifacts, Archives: archive.NewBuilder(archive.Options{Members: members}),
-		Registries: registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}}), TempDir: l.temp,
+		Registries: registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}}), TempDir: l.temp, Clouds: l.clouds,
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

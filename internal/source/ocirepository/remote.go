@@ -3,6 +3,7 @@ package ocirepository
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,6 +35,7 @@ func secretRefs(obj *sourcev1.OCIRepository) (names []string) {
 type known struct {
 	versions string
 	repo     *registry.Repository
+	until    time.Time // when its login ends, zero for never
 	// accepted is the last question about a signature that was answered well (verify.go).
 	accepted string
 }
@@ -78,25 +80,34 @@ func (c *controller) repository(ctx context.Context, req *request) (*registry.Re
 		return nil, f
 	}
 	versions, ok := c.versions(req.Object, sa)
-	if k := remembered(req); ok && k.repo != nil && k.versions == versions {
+	if k := remembered(req); ok && k.repo != nil && k.versions == versions && (k.until.IsZero() || time.Now().Before(k.until)) {
 		return k.repo, nil
 	}
 	remote, f := c.readRemote(ctx, req, sa)
 	if f != nil {
 		return nil, f
 	}
+	var until time.Time
+	if cloudProvider(req.Object) != "" {
+		if until, f = c.cloudLogin(ctx, req.Object, sa, &remote); f != nil {
+			return nil, f
+		}
+	}
 	repo, err := c.Registries.Open(remote)
 	if err != nil {
 		return nil, fetchFailed(sourcev1.AuthenticationFailedReason, fmt.Errorf("spec.certSecretRef: %w", err))
 	}
 	if ok {
-		req.Remember(&known{versions, repo, remembered(req).accepted})
+		req.Remember(&known{versions, repo, until, remembered(req).accepted})
 	}
 	return repo, nil
 }
 
 func (c *controller) serviceAccount(ctx context.Context, obj *sourcev1.OCIRepository) (*corev1.ServiceAccount, *failure) {
-	if obj.Spec.ServiceAccountName == "" {
+	switch {
+	case cloudProvider(obj) != "":
+		return c.cloudAccount(ctx, obj)
+	case obj.Spec.ServiceAccountName == "":
 		return nil, nil
 	}
 	key := types.NamespacedName{Namespace: obj.Namespace, Name: obj.Spec.ServiceAccountName}
@@ -110,8 +121,10 @@ func (c *controller) serviceAccount(ctx context.Context, obj *sourcev1.OCIReposi
 func (c *controller) readRemote(ctx context.Context, req *request, sa *corev1.ServiceAccount) (r registry.Remote, f *failure) {
 	obj := req.Object
 	r = registry.Remote{URL: obj.Spec.URL, Insecure: obj.Spec.Insecure}
-	if r.Login, f = c.login(ctx, obj, sa); f != nil {
-		return r, f
+	if cloudProvider(obj) == "" {
+		if r.Login, f = c.login(ctx, obj, sa); f != nil {
+			return r, f
+		}
 	}
 	if ref := obj.Spec.CertSecretRef; ref != nil {
 		secret, f := c.secret(ctx, obj, "spec.certSecretRef", ref.Name)

@@ -8,16 +8,10 @@ import (
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
-// notSupportedReason is the reason of Stalled for a field that this version does not act on.
-const notSupportedReason = "NotSupported"
-
 // checkSpec finds what no repetition would mend.
 func checkSpec(obj *sourcev1.OCIRepository) *failure {
 	if err := registry.CheckURL(obj.Spec.URL); err != nil {
 		return stalled(sourcev1.URLInvalidReason, fmt.Errorf("URL validation failed for '%s': %w", obj.Spec.URL, err))
-	}
-	if field := unsupported(obj); field != "" {
-		return stalled(notSupportedReason, fmt.Errorf("%s is not supported by this version of source-controller; remove the field", field))
 	}
 	ref := reference(obj)
 	if ref.Digest != "" {
@@ -32,14 +26,12 @@ func checkSpec(obj *sourcev1.OCIRepository) *failure {
 	return nil
 }
 
-// unsupported names a field that the object uses and that is not built yet. A static pull secret wins over the
-// identity of a cloud provider, so an object that has one needs no provider.
-func unsupported(obj *sourcev1.OCIRepository) string {
-	spec := obj.Spec
-	if cmp.Or(spec.Provider, sourcev1.GenericProvider) != sourcev1.GenericProvider && spec.SecretRef == nil {
-		return fmt.Sprintf("spec.provider '%s' without spec.secretRef", spec.Provider)
+// cloudProvider is the cloud whose identity logs in, "" for none: a static pull secret wins over it.
+func cloudProvider(obj *sourcev1.OCIRepository) string {
+	if obj.Spec.Provider == sourcev1.GenericProvider || obj.Spec.SecretRef != nil {
+		return ""
 	}
-	return ""
+	return obj.Spec.Provider
 }
 
 // reference is spec.ref in the words of the library.
