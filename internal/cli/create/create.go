@@ -167,7 +167,7 @@ func (m *maker) apply(ctx context.Context, r *recipe, obj meta.Object) error {
 		m.Log.Successf("%s updated", r.made)
 	}
 	m.Log.Waitingf("waiting for %s reconciliation", r.title)
-	done, err := reconcile.Wait(ctx, c, r.kind, obj.GetNamespace(), obj.GetName(), reconcile.Observed)
+	done, err := reconcile.Wait(ctx, c, m.Log, r.kind, obj.GetNamespace(), obj.GetName(), reconcile.Observed)
 	if err != nil {
 		return err
 	}

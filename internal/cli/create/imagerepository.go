@@ -54,7 +54,7 @@ func (m *maker) repositoryOf(ctx context.Context, image string) (string, error) 
 	}
 	m.Log.Successf("ImageRepository created")
 	m.Log.Waitingf("waiting for ImageRepository reconciliation")
-	if _, err := reconcile.Wait(ctx, c, kinds.ImageRepository, m.Namespace, obj.Name, reconcile.Observed); err != nil {
+	if _, err := reconcile.Wait(ctx, c, m.Log, kinds.ImageRepository, m.Namespace, obj.Name, reconcile.Observed); err != nil {
 		return "", err
 	}
 	m.Log.Successf("ImageRepository reconciliation completed")

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
+	"github.com/gitops-toolkit/flux/internal/cli/ui"
 )
 
 // errSuspended is the answer to a request that no controller would act upon.
@@ -124,7 +126,7 @@ func (r *request) annotateAndWait(ctx context.Context, k *kinds.Kind, obj meta.O
 	}
 	log.Successf("%s annotated", k.Kind)
 	log.Waitingf("waiting for %s reconciliation", k.Kind)
-	done, err := Wait(ctx, r.client, k, namespace, name, Handled(token, obj.GetLastHandledReconcileAt()))
+	done, err := Wait(ctx, r.client, log, k, namespace, name, Handled(token, obj.GetLastHandledReconcileAt()))
 	if err != nil {
 		return err
 	}
@@ -163,12 +165,23 @@ func Handled(token, before string) func(meta.Object) bool {
 	}
 }
 
+// failure is what the controller says of an attempt at the present generation that failed.
+func failure(obj meta.Object) string {
+	c := kinds.Condition(obj, meta.ReadyCondition)
+	if c == nil || c.Status != metav1.ConditionFalse || obj.GetObservedGeneration() != obj.GetGeneration() {
+		return ""
+	}
+	return c.Message
+}
+
 // Observed says that the controller has seen the present spec.
 func Observed(meta.Object) bool { return true }
 
 // Wait returns the object when the controller has answered and the object is current, or the
-// error that the controller reports as final.
-func Wait(ctx context.Context, c *cluster.Client, k *kinds.Kind, namespace, name string, answered func(meta.Object) bool) (meta.Object, error) {
+// error that the controller reports as final. A failure that the controller will retry does not end
+// the wait, as with upstream, but is told as soon as it is known.
+func Wait(ctx context.Context, c *cluster.Client, log *ui.Log, k *kinds.Kind, namespace, name string, answered func(meta.Object) bool) (meta.Object, error) {
+	told := ""
 	return cluster.WaitFor(ctx, c, cluster.Waiter[meta.Object]{
 		Resource:  k.Resource,
 		Namespace: namespace,
@@ -185,6 +198,10 @@ func Wait(ctx context.Context, c *cluster.Client, k *kinds.Kind, namespace, name
 				return false, fmt.Errorf("%s reconciliation failed: %s", k.Kind, message)
 			case kinds.Terminating:
 				return false, fmt.Errorf("%s %s/%s is being deleted", k.Kind, namespace, name)
+			}
+			if problem := failure(obj); problem != "" && problem != told {
+				told = problem
+				log.Warningf("%s %s is not ready, and is tried again: %s", k.Kind, name, problem)
 			}
 			return false, nil
 		},

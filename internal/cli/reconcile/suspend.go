@@ -172,7 +172,7 @@ func (b *batch) verdicts(ctx context.Context, objs []meta.Object) error {
 		log.Waitingf("waiting for %s reconciliation", b.kind.Kind)
 		results[i] = make(chan verdict, 1)
 		go func() {
-			done, err := Wait(ctx, b.client, b.kind, obj.GetNamespace(), obj.GetName(), Observed)
+			done, err := Wait(ctx, b.client, log, b.kind, obj.GetNamespace(), obj.GetName(), Observed)
 			results[i] <- verdict{done, err}
 		}()
 	}

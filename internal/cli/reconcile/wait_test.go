@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/clitest"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/ui"
 )
 
 // stage is what the controller writes, and what the wait may conclude from it.
@@ -83,7 +85,7 @@ func runStages(t *testing.T, object string, stages []stage) {
 	handled := Handled("mine", "old")
 	ended := make(chan error, 1)
 	go func() {
-		_, err := Wait(ctx, c, k, "ns", "app", func(obj meta.Object) bool {
+		_, err := Wait(ctx, c, ui.NewLog(io.Discard), k, "ns", "app", func(obj meta.Object) bool {
 			looked <- struct{}{}
 			return handled(obj)
 		})
