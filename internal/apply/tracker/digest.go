@@ -46,7 +46,7 @@ func (o *Owner) Restore(digest string) bool {
 	lines := make(map[apply.ID]string, len(o.objects))
 	for id := range o.objects {
 		l := o.liveLocked(id)
-		if l == nil || l.foreign != "" || l.entry.IsZero() || l.owner != o.key {
+		if l == nil || l.leaving || l.foreign != "" || l.entry.IsZero() || l.owner != o.key {
 			return false
 		}
 		records[id] = &apply.Record{

@@ -10,6 +10,7 @@
 //	moved      only the generation moved, or something in the same second: one dry-run, damped
 //	foreign    a manager that we take over is on the object: mended at the interval
 //	elsewhere  another owner has the object now: looked at at the interval
+//	leaving    the object is being deleted: looked at when it is gone, or at the interval
 //
 // Server-side apply makes this work: it rewrites our managedFields entry when somebody else changes
 // or removes a field that we own, and leaves it alone when others add fields of theirs, write status

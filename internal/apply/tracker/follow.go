@@ -189,47 +189,45 @@ func (f *follower) voidLocked() {
 	f.k.upTo = ""
 }
 
-// replace makes the items all that there is of the kind.
+// replace makes the items all that there is of the kind. It does so in one step: whoever is asked
+// meanwhile would miss objects that are not taken in yet, and think them gone.
 func (f *follower) replace(items []metav1.PartialObjectMetadata, version string) {
-	f.t.mu.Lock()
-	first := !f.k.listed
-	f.k.denied, f.k.absent = false, false
-	absent := make(map[apply.ID]bool, len(f.k.live))
-	for id := range f.k.live {
-		absent[id] = true
+	now := f.t.Now()
+	all := make(map[apply.ID]*live, len(items))
+	for i := range items {
+		l := observe(&items[i], &f.t.Options, now)
+		all[f.id(&items[i])] = &l
 	}
-	f.k.upTo = version
-	f.t.mu.Unlock()
-
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	first, before := !f.k.listed, f.k.live
+	f.k.live, f.k.upTo = all, version
+	f.k.listed, f.k.denied, f.k.absent = true, false, false
 	for i := range items {
 		id := f.id(&items[i])
-		delete(absent, id)
-		f.t.saw(f.k, id, &items[i], "")
+		f.t.shownLocked(id, before[id], &items[i])
 	}
-	for id := range absent {
-		f.t.saw(f.k, id, nil, "")
+	for id, l := range before {
+		if all[id] == nil {
+			f.t.shownLocked(id, l, nil)
+		}
 	}
-	f.t.mu.Lock()
-	f.k.listed = true
-	f.t.mu.Unlock()
-	f.reviewAll(first)
+	f.reviewAllLocked(first)
 }
 
 // vanished notes that the server does not serve the kind any more.
 func (f *follower) vanished() {
 	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
 	first := !f.k.listed
 	f.k.listed, f.k.absent = true, true
 	f.k.live, f.k.upTo, f.k.lost = map[apply.ID]*live{}, "", time.Time{}
-	f.t.mu.Unlock()
-	f.reviewAll(first)
+	f.reviewAllLocked(first)
 }
 
-// reviewAll judges the objects that no item of a list stands for, after the first list all, and tells
-// owners that waited for their first lists.
-func (f *follower) reviewAll(first bool) {
-	f.t.mu.Lock()
-	defer f.t.mu.Unlock()
+// reviewAllLocked judges the objects that no item of a list stands for, after the first list all, and
+// tells owners that waited for their first lists.
+func (f *follower) reviewAllLocked(first bool) {
 	for key := range f.k.users {
 		o := f.t.owners[key]
 		for id, obj := range o.objects {

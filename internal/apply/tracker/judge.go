@@ -29,10 +29,13 @@ const (
 	Foreign
 	// Elsewhere means that the object carries the labels of another owner.
 	Elsewhere
+	// Leaving means that the object is being deleted. Asking about it now would meet it half gone; once it is,
+	// that decides.
+	Leaving
 )
 
 func (s State) String() string {
-	return [...]string{"in step", "unknown", "taken", "gone", "moved", "foreign", "elsewhere"}[s]
+	return [...]string{"in step", "unknown", "taken", "gone", "moved", "foreign", "elsewhere", "leaving"}[s]
 }
 
 // live is what is kept of an object that the watch shows.
@@ -43,6 +46,7 @@ type live struct {
 	entry, meta apply.Hash
 	owner       Key    // from the owner labels
 	foreign     string // manager that would be taken over
+	leaving     bool   // it has a deletionTimestamp
 	seen        time.Time
 }
 
@@ -57,6 +61,7 @@ func observe(obj *metav1.PartialObjectMetadata, o *Options, now time.Time) live 
 		meta:       apply.MetaHash(obj, o.FieldManager),
 		owner:      Key{Namespace: labels[o.OwnerGroup+"/namespace"], Name: labels[o.OwnerGroup+"/name"]},
 		foreign:    apply.ForeignManager(obj, o.FieldManager, o.OverrideManagers),
+		leaving:    obj.GetDeletionTimestamp() != nil,
 		seen:       now,
 	}
 }
@@ -82,6 +87,8 @@ func judge(r apply.Record, l *live, owner Key, upTo string) State {
 		return Taken
 	case l.owner != owner && l.owner != Key{}:
 		return Elsewhere
+	case l.leaving:
+		return Leaving
 	case r.Entry != l.entry || r.Meta != l.meta:
 		return Taken
 	case l.foreign != "":

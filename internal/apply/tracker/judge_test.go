@@ -40,6 +40,7 @@ func TestJudge(t *testing.T) {
 		{"kubectl edit of an owned field is drift first", record, with(func(l *live) { l.foreign = "kubectl-edit"; l.entry = apply.Hash{9} }), "120", Taken},
 		{"no generation, in the second of our write", young, with(func(l *live) { l.generation = 0 }), "120", Moved},
 		{"no generation, later", young, with(func(l *live) { l.generation = 0; l.seen = now.Add(time.Minute) }), "120", InStep},
+		{"on its way out", record, with(func(l *live) { l.leaving = true; l.generation = 4; l.entry = apply.Hash{9} }), "120", Leaving},
 		{"deleted or unlabelled", record, nil, "120", Gone},
 		{"our creation has not come by yet", record, nil, "90", InStep},
 	} {

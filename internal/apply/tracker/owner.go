@@ -219,7 +219,7 @@ func (v *View) inStepLocked(id apply.ID, desired apply.Hash) bool {
 	switch t.stateLocked(v.o, id) {
 	case InStep:
 		return true
-	case Unknown, Foreign, Elsewhere:
+	case Unknown, Foreign, Elsewhere, Leaving:
 		return v.lenient
 	case Moved:
 		return v.lenient && t.Now().Before(obj.looked.Add(obj.patience))

@@ -227,25 +227,24 @@ func (t *Tracker) saw(k *kind, id apply.ID, obj *metav1.PartialObjectMetadata, v
 	if before == nil && obj == nil {
 		return
 	}
-	t.tellSeenLocked(id, before, obj)
 	if obj == nil {
 		delete(k.live, id)
 	} else {
 		l := observe(obj, &t.Options, now)
 		k.live[id] = &l
 	}
-	for _, o := range t.byID[id] {
-		t.reviewLocked(o, id, obj)
-	}
+	t.shownLocked(id, before, obj)
 }
 
-// tellSeenLocked calls Seen when an object is not what the watch showed before.
-func (t *Tracker) tellSeenLocked(id apply.ID, before *live, now *metav1.PartialObjectMetadata) {
-	if t.Seen == nil || before != nil && now != nil && before.version == now.ResourceVersion {
-		return
-	}
+// shownLocked judges an object after the watch has shown it, or its end, and calls Seen when it is not
+// what the watch showed before.
+func (t *Tracker) shownLocked(id apply.ID, before *live, now *metav1.PartialObjectMetadata) {
+	news := before == nil || now == nil || before.version != now.ResourceVersion
 	for _, o := range t.byID[id] {
-		t.Seen(o.key, id)
+		if news && t.Seen != nil {
+			t.Seen(o.key, id)
+		}
+		t.reviewLocked(o, id, now)
 	}
 }
 
