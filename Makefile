@@ -5,7 +5,7 @@ VERSION ?= $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
 
-.PHONY: help build flux flux-controller flux-sandbox demo test lint generate verify-generate bench image clean
+.PHONY: help build flux flux-controller flux-sandbox demo test lint generate verify-generate bench image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,9 @@ bench: build ## print the budgets of the design beside what we measure
 
 image: ## write the container images, amd64 and arm64, as an OCI layout into dist/images
 	@go run ./hack/image -version '$(VERSION)' -out dist/images
+
+release: ## write what people download into dist/release; KEY=file signs it
+	@go run ./hack/release -version '$(VERSION)' -out dist/release $(if $(KEY),-key '$(KEY)')
 
 clean: ## remove what build leaves
 	rm -rf bin dist
