@@ -215,7 +215,7 @@ func (a *attempt) release() *kernel.Outcome {
 	if err := a.observe(context.Background()); err != nil {
 		return a.plain("read Helm's storage", err)
 	}
-	if a.last != nil && pending[a.last.Info.Status.String()] {
+	if a.last != nil && locked(a.last.Info.Status.String()) {
 		return a.plain("unlock the release", a.runner.Unlock(a.last))
 	}
 	return nil

@@ -49,8 +49,9 @@ type attempt struct {
 	last       *helm.Release
 	revisions  []*helm.Release
 	unreadable bool
-	// looked says that drift was looked for.
+	// looked says that drift was looked for; watch follows the objects between attempts.
 	looked bool
+	watch  *watching
 }
 
 // ended is what an attempt came to.
@@ -67,9 +68,9 @@ type ended struct {
 // attempt returns the function of the job.
 func (c *controller) attempt(req *request, t *target, mem *memory) func(context.Context) (any, error) {
 	mem.drift = false
-	status := req.Object.Status.DeepCopy()
+	status, watch := req.Object.Status.DeepCopy(), mem.watch
 	return func(ctx context.Context) (any, error) {
-		a := &attempt{c: c, req: req, t: t, hr: t.object.DeepCopy(), had: map[step]bool{}, log: &action.Log{}}
+		a := &attempt{c: c, req: req, t: t, hr: t.object.DeepCopy(), had: map[step]bool{}, log: &action.Log{}, watch: watch}
 		a.hr.Status = *status
 		a.log.Also = func(message string, attrs map[string]any) { req.Log.V(1).Info(message, "helm", attrs) }
 		outcome := a.run(ctx)

@@ -22,10 +22,12 @@ package helm
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/apply/health"
+	"github.com/gitops-toolkit/flux/internal/apply/tracker"
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
 	"github.com/gitops-toolkit/flux/internal/helm/charts"
@@ -65,7 +67,12 @@ func Register(m *kernel.Manager, o Options) error {
 		return fmt.Errorf("--snapshot-digest-algo: %w", err)
 	}
 	o.DigestAlgorithm = algorithm
-	c := &controller{Options: o, m: m}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.AddCleanup(func() error {
+		cancel()
+		return nil
+	})
+	c := &controller{Options: o, m: m, ctx: ctx}
 	if o.Releases != nil {
 		m.Add(o.Releases.Run)
 	}
@@ -105,6 +112,11 @@ func referents(externalArtifacts bool) []kernel.Referent {
 type controller struct {
 	Options
 	m *kernel.Manager
+	// tracker finds drift in the controller's own cluster; it lives as long as ctx. It is nil before startTracker.
+	ctx         context.Context
+	trackerOnce sync.Once
+	tracker     *tracker.Tracker
+	notices     notices
 }
 
 // request is one pass over a HelmRelease.
@@ -119,6 +131,7 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 		mem.settled = ""
 		return *stopped
 	}
+	c.watchFor(t, mem)
 	if done != nil && done.target.key() == t.key() {
 		return c.conclude(req, mem, done)
 	}

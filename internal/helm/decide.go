@@ -83,8 +83,12 @@ type facts struct {
 	had map[step]bool
 }
 
-// pending statuses are left by actions that were interrupted.
-var pending = map[string]bool{"pending-install": true, "pending-upgrade": true, "pending-rollback": true}
+// settledStatuses are those from which Helm goes on; all others, the pending ones first of all, are left by actions that
+// were interrupted.
+var settledStatuses = map[string]bool{"deployed": true, "failed": true, "superseded": true, "uninstalled": true, "uninstalling": true}
+
+// locked tells whether a status keeps Helm from acting on the release.
+func locked(status string) bool { return status != "" && !settledStatuses[status] }
 
 // stateOf tells what state a release is in.
 func stateOf(f facts) state {
@@ -93,7 +97,7 @@ func stateOf(f facts) state {
 		return stateAbsent
 	case f.status == "uninstalling":
 		return stateUninstalling
-	case pending[f.status]:
+	case locked(f.status):
 		return stateLocked
 	case f.status == "":
 		return stateAbsent // nothing but records that cannot be read

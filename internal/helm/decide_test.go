@@ -30,6 +30,7 @@ func TestDecide(t *testing.T) {
 		"pending install":                                {func(f *facts) { f.status = "pending-install" }, stepUnlock},
 		"pending upgrade":                                {func(f *facts) { f.status = "pending-upgrade" }, stepUnlock},
 		"pending rollback":                               {func(f *facts) { f.status = "pending-rollback" }, stepUnlock},
+		"a status that Helm does not know":               {func(f *facts) { f.status = "unknown" }, stepUnlock},
 		"pending, and unknown to the history":            {func(f *facts) { f.status = "pending-upgrade"; f.recognised = false }, stepUnlock},
 		"made by helm":                                   {func(f *facts) { f.recognised = false; f.recorded = false }, stepUpgrade},
 		"changed by helm":                                {func(f *facts) { f.recognised = false }, stepUpgrade},

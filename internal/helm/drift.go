@@ -2,19 +2,276 @@ package helm
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	helm "helm.sh/helm/v4/pkg/release/v1"
+
+	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
+	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/helm/kube"
+	"github.com/gitops-toolkit/flux/internal/helm/release"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
+
+// Modes of spec.driftDetection.
+const (
+	driftEnabled = "enabled"
+	driftWarn    = "warn"
+)
+
+// Reasons of conditions and events about drift.
+const (
+	driftDetected         = "DriftDetected"
+	noDriftDetected       = "NoDriftDetected"
+	driftCorrected        = "DriftCorrected"
+	driftCorrectionFailed = "DriftCorrectionFailed"
+)
+
+// sideBySide is how many objects are looked at at a time.
+const sideBySide = 4
 
 // looksForDrift tells whether the spec asks to look.
 func (c *controller) looksForDrift(t *target) bool {
 	d := t.spec().DriftDetection
-	return d != nil && (d.Mode == "enabled" || d.Mode == "warn")
+	return d != nil && (d.Mode == driftEnabled || d.Mode == driftWarn)
 }
 
-func (a *attempt) look(context.Context) *kernel.Outcome {
+// compared is an object of the release beside what the cluster has.
+type compared struct {
+	ref      apply.Ref
+	resource dynamic.ResourceInterface
+	wanted   *unstructured.Unstructured
+	live     *unstructured.Unstructured // nil when it is gone
+	dry      *unstructured.Unstructured // what an apply would make of it
+	diff     diff
+	excluded bool
+	ignored  bool // some of its fields may be as others like them
+}
+
+func (d *compared) drifted() bool { return !d.excluded && (d.live == nil || !d.diff.empty()) }
+
+// line is that of the event.
+func (d *compared) line() string {
+	switch {
+	case d.excluded:
+		return d.ref.Subject() + " excluded"
+	case d.live == nil:
+		return d.ref.Subject() + " removed"
+	}
+	return fmt.Sprintf("%s changed (%d additions, %d changes, %d removals)", d.ref.Subject(), d.diff.added, d.diff.changed, d.diff.removed)
+}
+
+// look looks for drift, and corrects it where the spec says so.
+func (a *attempt) look(ctx context.Context) *kernel.Outcome {
 	a.looked = true
+	end := a.watch.begin()
+	defer end()
+	all, err := a.compare(ctx)
+	if err != nil {
+		return stop(kernel.Failed("StateError", fmt.Errorf("look for drift: %w", err)).Backoff())
+	}
+	var drifted []*compared
+	var lines []string
+	for _, d := range all {
+		if d.drifted() {
+			drifted = append(drifted, d)
+			lines = append(lines, d.line())
+		}
+	}
+	latest := a.hr.Status.History.Latest()
+	if len(drifted) == 0 {
+		a.watch.settle(a, all)
+		a.set(helmv2.DriftedCondition, metav1.ConditionFalse, noDriftDetected, "No drift detected against the cluster state")
+		return nil
+	}
+	message := fmt.Sprintf("Cluster state of release %s has drifted from the desired state:\n%s", release.FullName(latest), strings.Join(lines, "\n"))
+	if c := a.condition(helmv2.DriftedCondition); c == nil || c.Status != metav1.ConditionTrue || c.Message != message {
+		a.req.Event(kernel.Warning(driftDetected, message, nil))
+	}
+	a.set(helmv2.DriftedCondition, metav1.ConditionTrue, driftDetected, message)
+	if a.hr.Spec.DriftDetection.Mode != driftEnabled {
+		return nil
+	}
+	return a.correct(ctx, all, drifted)
+}
+
+// compare looks at every object of the release, or at those that are told to have drifted.
+func (a *attempt) compare(ctx context.Context) ([]*compared, error) {
+	objects, err := release.Objects(a.last.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := ignoreRules(a.hr.Spec.DriftDetection.Ignore)
+	if err != nil {
+		return nil, err
+	}
+	var all []*compared
+	for _, o := range objects {
+		d, err := a.locate(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(sideBySide)
+	for _, d := range all {
+		g.Go(func() error { return a.compareOne(ctx, d, rules) })
+	}
+	return all, g.Wait()
+}
+
+func (a *attempt) locate(ctx context.Context, o *unstructured.Unstructured) (*compared, error) {
+	client := a.runner.Cluster.Apply()
+	m, err := client.Mapper().For(ctx, o.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	d := &compared{wanted: owned(o, a.last)}
+	var r dynamic.ResourceInterface = client.Dynamic().Resource(m.Resource)
+	if m.Namespaced {
+		if d.wanted.GetNamespace() == "" {
+			d.wanted.SetNamespace(a.runner.Namespace)
+		}
+		r = client.Dynamic().Resource(m.Resource).Namespace(d.wanted.GetNamespace())
+	} else {
+		d.wanted.SetNamespace("")
+	}
+	d.ref, d.resource = apply.RefOf(d.wanted), r
+	return d, nil
+}
+
+// owned puts on an object what Helm puts on it when it is applied.
+func owned(o *unstructured.Unstructured, rel *helm.Release) *unstructured.Unstructured {
+	labels, annotations := o.GetLabels(), o.GetAnnotations()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	labels["app.kubernetes.io/managed-by"] = "Helm"
+	annotations["meta.helm.sh/release-name"], annotations["meta.helm.sh/release-namespace"] = rel.Name, rel.Namespace
+	o.SetLabels(labels)
+	o.SetAnnotations(annotations)
+	return o
+}
+
+// disabled tells whether an object is to be left alone.
+func disabled(o *unstructured.Unstructured) bool {
+	return o != nil && (strings.EqualFold(o.GetLabels()[helmv2.DriftDetectionAnnotation], "disabled") ||
+		strings.EqualFold(o.GetAnnotations()[helmv2.DriftDetectionAnnotation], "disabled"))
+}
+
+func (a *attempt) compareOne(ctx context.Context, d *compared, rules []ignoreRule) error {
+	live, err := d.resource.Get(ctx, d.ref.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		live = nil
+	case err != nil:
+		return fmt.Errorf("read %s: %w", d.ref.Subject(), err)
+	}
+	d.live = live
+	paths, all := pathsFor(rules, d.wanted)
+	d.ignored = len(paths) > 0
+	if all || disabled(d.wanted) || disabled(live) {
+		d.excluded = true
+		return nil
+	}
+	if live == nil {
+		return nil
+	}
+	d.dry, err = d.resource.Apply(ctx, d.ref.Name, d.wanted, metav1.ApplyOptions{FieldManager: kube.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return fmt.Errorf("ask what an apply of %s would change: %w", d.ref.Subject(), redacted(d.ref, err))
+	}
+	d.diff = difference(content(live, paths), content(d.dry, paths))
 	return nil
 }
 
-func (c *controller) forgetDrift(*request) {}
+// redacted drops the server's words where they may quote a Secret.
+func redacted(ref apply.Ref, err error) error {
+	if ref.Kind == "Secret" && ref.Group == "" && apierrors.IsInvalid(err) {
+		return errors.New("the server refuses it as invalid; its words are not shown, because they may quote the content")
+	}
+	return err
+}
+
+// correct puts back what has drifted: first what is gone, then what was changed. One object that resists does not stop
+// the others.
+func (a *attempt) correct(ctx context.Context, all, drifted []*compared) *kernel.Outcome {
+	message := "correcting cluster drift"
+	a.req.Progress(kernel.Progress{Message: fmt.Sprintf("Running 'correct cluster drift' action with timeout of %s", a.hr.GetTimeout()), Ready: message})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.hr.GetTimeout())
+	defer cancel()
+	slices.SortStableFunc(drifted, func(x, y *compared) int { return boolInt(x.live != nil) - boolInt(y.live != nil) })
+	var done, failed []string
+	for _, d := range drifted {
+		word := "configured"
+		if d.live == nil {
+			word = "created"
+		}
+		if err := a.correctOne(ctx, d); err != nil {
+			failed = append(failed, fmt.Sprintf("%s: %s", d.ref.Subject(), redacted(d.ref, err)))
+			continue
+		}
+		done = append(done, d.ref.Subject()+" "+word)
+	}
+	name := release.FullName(a.hr.Status.History.Latest())
+	if len(failed) == 0 {
+		a.req.Event(kernel.Normal(driftCorrected, fmt.Sprintf("Cluster state of release %s has been corrected:\n%s", name, strings.Join(done, "\n")), a.metadata()))
+		a.watch.settle(a, all)
+		a.set(helmv2.DriftedCondition, metav1.ConditionFalse, noDriftDetected, "No drift detected against the cluster state")
+		return nil
+	}
+	partly := ""
+	if len(done) > 0 {
+		partly = "partially "
+	}
+	text := fmt.Sprintf("Failed to %scorrect cluster state of release %s:\n%s", partly, name, strings.Join(failed, "\n"))
+	if len(done) > 0 {
+		text += "\n\nSuccessful corrections:\n" + strings.Join(done, "\n")
+	}
+	a.req.Event(kernel.Warning(driftCorrectionFailed, text, a.metadata()))
+	return stop(kernel.Failed(driftCorrectionFailed, errors.New(text)).WithoutEvent().Backoff())
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// correctOne applies an object on the server, or patches it where the release was made from the client's side.
+func (a *attempt) correctOne(ctx context.Context, d *compared) error {
+	var answer *unstructured.Unstructured
+	var err error
+	if d.live == nil || a.last.ApplyMethod == string(helm.ApplyMethodServerSideApply) {
+		wanted := d.wanted
+		if d.ignored && d.live != nil {
+			wanted = withLive(d, mustRules(a.hr.Spec.DriftDetection.Ignore))
+		}
+		answer, err = d.resource.Apply(ctx, d.ref.Name, wanted, metav1.ApplyOptions{FieldManager: kube.FieldManager, Force: true})
+	} else {
+		var patch []byte
+		if patch, err = mergePatch(d); err == nil {
+			answer, err = d.resource.Patch(ctx, d.ref.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	d.live = answer
+	return nil
+}

@@ -118,6 +118,11 @@ func newLab(t *testing.T, change ...func(*lab)) *lab {
 	return l
 }
 
+// with returns the lab for a subtest.
+func (l *lab) with(t *testing.T) *lab {
+	return &lab{t: t, namespace: l.namespace, client: l.client, config: l.config, charts: l.charts, cache: l.cache, events: l.events, settings: l.settings}
+}
+
 // start runs the controller until stop is called.
 func (l *lab) start() {
 	l.t.Helper()

@@ -16,8 +16,9 @@ type memory struct {
 	// storage are the resourceVersions of Helm's Secrets after the last success, and namespace where they are.
 	storage   map[string]string
 	namespace string
-	// drift says that the objects are to be looked at.
+	// drift says that the objects are to be looked at; watch follows them, nil where that is not asked for.
 	drift bool
+	watch *watching
 }
 
 func memoryOf(req *request) *memory {
@@ -64,7 +65,7 @@ func (c *controller) rest(req *request, t *target, mem *memory) *kernel.Outcome 
 		if !req.Trigger.Has(kernel.TriggerInterval) {
 			return stop(kernel.Unchanged())
 		}
-		if c.looksForDrift(t) || !c.untouched(t, mem) {
+		if c.looksForDrift(t) && !mem.watch.inStep() || !c.untouched(t, mem) {
 			return nil
 		}
 		return stop(kernel.Done(ready.Reason, ready.Message).WithLog(inSyncLog))

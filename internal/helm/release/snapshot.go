@@ -34,6 +34,9 @@ func observe(rel *helm.Release, ociDigest string) observation {
 	o := observation{
 		Name: rel.Name, Version: rel.Version, Config: rel.Config, Manifest: rel.Manifest, Namespace: rel.Namespace, OCIDigest: ociDigest,
 	}
+	if len(o.Config) == 0 {
+		o.Config = nil // no values are not stored, so that they come back as nil
+	}
 	if rel.Info != nil {
 		o.Info = *rel.Info
 	}

@@ -1,0 +1,191 @@
+package helm_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
+	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+)
+
+// Each bad input ends in a clear condition, touches no release, and its fix is all that is needed.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 2<<20)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", map[string]string{
+		"values.schema.json": `{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"message":{"type":"string"}}}`,
+		"templates/hook.yaml": `{{ if .Values.hook }}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ .Release.Name }}-hook
+  annotations: {helm.sh/hook: pre-install}
+spec: {ports: [{port: 99999}]}
+{{ end }}
+`,
+		"templates/kind.yaml": `{{ if .Values.kind }}
+apiVersion: nobody.example.com/v1
+kind: Nothing
+metadata: {name: {{ .Release.Name }}}
+{{ end }}
+`,
+		"templates/away.yaml": `{{ if .Values.away }}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}-away, namespace: no-such-namespace}
+{{ end }}
+`,
+	}))
+	l.source("large", "1.0.0", demo("1.0.0", map[string]string{"files/noise": base64.StdEncoding.EncodeToString(noise)}))
+	l.source("wrong", "2.0.0", demo("1.0.0", nil))
+	l.source("nochart", "1.0.0", map[string]string{"README.md": "nothing"})
+	for name, c := range map[string]struct {
+		change        func(*helmv2.HelmReleaseSpec)
+		reason, words string
+	}{
+		"template": {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"broken":true}`) }, "InstallFailed", "demo/templates/config.yaml:10:"},
+		"schema":   {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"message":5}`) }, "InstallFailed", "message"},
+		"hook":     {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"hook":true}`) }, "InstallFailed", "failed pre-install"},
+		"kind":     {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"kind":true}`) }, "InstallFailed", "ensure CRDs are installed first"},
+		"away":     {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"away":true}`) }, "InstallFailed", `namespaces "no-such-namespace" not found`},
+		"large":    {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "large" }, "InstallFailed", "bytes in Helm's storage"},
+		"values": {func(s *helmv2.HelmReleaseSpec) {
+			s.ValuesFrom = []helmv2.ValuesReference{{Kind: "ConfigMap", Name: "absent"}}
+		}, "ValuesError", "could not resolve ConfigMap chart values reference '" + l.namespace + "/absent' with key 'values.yaml': configmaps \"absent\" not found"},
+		"source":    {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "missing" }, meta.ArtifactFailedReason, "could not get Source object: "},
+		"version":   {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "wrong" }, "ChartMutateError", "artifact revision 2.0.0 does not match chart version 1.0.0"},
+		"nochart":   {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "nochart" }, meta.ArtifactFailedReason, "Could not load chart: Chart.yaml file is missing"},
+		"storage":   {func(s *helmv2.HelmReleaseSpec) { s.StorageNamespace = "no-such-namespace" }, "InstallFailed", `namespaces "no-such-namespace" not found`},
+		"dependent": {func(s *helmv2.HelmReleaseSpec) { s.DependsOn = []meta.DependencyReference{{Name: "nobody"}} }, meta.DependencyNotReadyReason, "unable to get '" + l.namespace + "/nobody' dependency"},
+		"expr": {func(s *helmv2.HelmReleaseSpec) {
+			s.HealthCheckExprs = []meta.CustomHealthCheck{{APIVersion: "v1", Kind: "ConfigMap", Current: "((("}}
+		}, meta.InvalidCELExpressionReason, "Reconciliation failed terminally"},
+		"kubeconfig": {func(s *helmv2.HelmReleaseSpec) {
+			s.KubeConfig = &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: "absent"}}
+		}, "RESTClientError", "unable to read KubeConfig secret"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at := l.with(t)
+			at.create(name, c.change)
+			hr, message := at.failed(name, c.reason)
+			if !strings.Contains(message, c.words) {
+				t.Errorf("Ready says %q, want %q in it", message, c.words)
+			}
+			if len(hr.Status.History) > 0 && hr.Status.History[0].Status == "deployed" {
+				t.Errorf("it was released: %+v", hr.Status.History[0])
+			}
+		})
+	}
+}
+
+func TestValuesFromFollowsLabelledObjects(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(l *lab) { l.settings.WatchConfigsLabelSelector = kernel.Defaults().WatchConfigsLabelSelector })
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "config", Labels: map[string]string{"reconcile.fluxcd.io/watch": "Enabled"}}, Data: map[string]string{"values.yaml": "message: one"}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "secret"}, StringData: map[string]string{"one": "a,b"}}
+	if err := l.client.Create(t.Context(), cm); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.client.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	l.create("app", func(s *helmv2.HelmReleaseSpec) {
+		s.ValuesFrom = []helmv2.ValuesReference{
+			{Kind: "ConfigMap", Name: "config"}, {Kind: "Secret", Name: "absent", Optional: true},
+			{Kind: "Secret", Name: "secret", ValuesKey: "one", TargetPath: "literal", Literal: true},
+		}
+	})
+	l.ready("app", 1)
+	if data := l.configMap("app"); data["message"] != "one" {
+		t.Errorf("the ConfigMap holds %v", data)
+	}
+	cm.Data["values.yaml"] = "message: two"
+	if err := l.client.Update(t.Context(), cm); err != nil {
+		t.Fatal(err)
+	}
+	l.ready("app", 2)
+	if data := l.configMap("app"); data["message"] != "two" {
+		t.Errorf("the ConfigMap holds %v", data)
+	}
+}
+
+func TestDependsOn(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	l.create("second", func(s *helmv2.HelmReleaseSpec) { s.DependsOn = []meta.DependencyReference{{Name: "first"}} })
+	l.failed("second", meta.DependencyNotReadyReason)
+	l.create("first")
+	l.ready("second", 1)
+	l.create("third", func(s *helmv2.HelmReleaseSpec) {
+		s.DependsOn = []meta.DependencyReference{{Name: "first", ReadyExpr: "dep.status.history[0].version == self.spec.maxHistory"}}
+		two := 2
+		s.MaxHistory = &two
+	})
+	if _, message := l.failed("third", meta.DependencyNotReadyReason); !strings.Contains(message, "according to readyExpr eval") {
+		t.Errorf("Ready says %q", message)
+	}
+	l.update("first", func(hr *helmv2.HelmRelease) { hr.Spec.Values = values(t, `{"message":"again"}`) })
+	l.ready("third", 1)
+}
+
+func TestDrift(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	l.create("app", func(s *helmv2.HelmReleaseSpec) { s.DriftDetection = &helmv2.DriftDetection{Mode: "enabled"} })
+	hr := l.ready("app", 1)
+	if c := condition(hr, "Drifted"); c == nil || c.Status != metav1.ConditionFalse || c.Reason != "NoDriftDetected" {
+		t.Errorf("Drifted is %+v", c)
+	}
+	l.create("warned", func(s *helmv2.HelmReleaseSpec) {
+		s.DriftDetection = &helmv2.DriftDetection{Mode: "warn", Ignore: []meta.IgnoreRule{{Paths: []string{"/data/revision"}}}}
+	})
+	l.ready("warned", 1)
+	edit := func(name, key, value string) {
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: name}}
+		if err := l.client.Patch(t.Context(), cm, mergePatch(`{"data":{"`+key+`":"`+value+`"}}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("app", "message", "edited")
+	begun := time.Now()
+	for l.configMap("app")["message"] != "hello" {
+		if time.Since(begun) > patience {
+			t.Fatal("the edit was not put back")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if e := l.event("app", "DriftDetected"); !strings.Contains(e.Message, "ConfigMap/"+l.namespace+"/app changed (0 additions, 1 changes, 0 removals)") {
+		t.Errorf("event %+v", e)
+	}
+	if e := l.event("app", "DriftCorrected"); !strings.Contains(e.Message, "ConfigMap/"+l.namespace+"/app configured") {
+		t.Errorf("event %+v", e)
+	}
+	edit("warned", "revision", "ignored")
+	edit("warned", "message", "edited")
+	l.request("warned") // objects with ignored fields are looked at at the interval, or when asked
+	hr = l.until("warned", "Drifted", func(hr *helmv2.HelmRelease) bool {
+		c := condition(hr, "Drifted")
+		return c != nil && c.Status == metav1.ConditionTrue
+	})
+	if c := condition(hr, "Drifted"); !strings.Contains(c.Message, "(0 additions, 1 changes, 0 removals)") || condition(hr, "Ready").Status != metav1.ConditionTrue {
+		t.Errorf("Drifted is %+v, Ready %+v", c, condition(hr, "Ready"))
+	}
+	if l.configMap("warned")["message"] != "edited" {
+		t.Error("what is only to be reported was corrected")
+	}
+}
