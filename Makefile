@@ -1,6 +1,8 @@
 # The words a person needs. Each does its own set-up; `make help` lists them.
 SHELL := /bin/bash
-GOFLAGS_BUILD := -trimpath
+# One way to compile for programs, tests and tools, so that the build cache serves them all.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
 VERSION ?= $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
@@ -14,11 +16,11 @@ build: flux flux-controller flux-sandbox ## leave flux, flux-controller and flux
 
 flux:
 	@mkdir -p bin
-	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o bin/flux ./cmd/flux
+	go build -ldflags '$(LDFLAGS)' -o bin/flux ./cmd/flux
 
 flux-controller:
 	@mkdir -p bin
-	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o bin/flux-controller ./cmd/flux-controller
+	go build -ldflags '$(LDFLAGS)' -o bin/flux-controller ./cmd/flux-controller
 
 flux-sandbox:
 	@mkdir -p bin

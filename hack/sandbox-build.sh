@@ -6,6 +6,7 @@
 # into it: the sources of sandbox/ and test/servers/, the Go version, the
 # platform and this script.
 set -euo pipefail
+unset CGO_ENABLED GOFLAGS
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=${1:-$root/bin/flux-sandbox}
