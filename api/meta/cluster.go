@@ -16,8 +16,15 @@ type KubeConfigReference struct {
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
 }
 
-// DependencyReference names an object of the same kind that must be ready first.
+// DependencyReference names an object that must be ready first: of the same kind, or of any other with a status.
 type DependencyReference struct {
+	// APIVersion of the dependency, that of the referrer when empty. Given together with Kind.
+	// +optional
+	APIVersion string `json:"apiVersion,omitempty"`
+	// Kind of the dependency, that of the referrer when empty. Objects of other kinds are read as the ServiceAccount
+	// of the referrer.
+	// +optional
+	Kind string `json:"kind,omitempty"`
 	// Name of the dependency.
 	// +required
 	Name string `json:"name"`

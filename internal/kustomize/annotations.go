@@ -10,6 +10,8 @@ const (
 	pruneBudgetAnnotation = "gitops-toolkit.dev/prune-budget"
 	// driftCorrectionAnnotation set to immediate or interval overrides --drift-correction.
 	driftCorrectionAnnotation = "gitops-toolkit.dev/drift-correction"
+	// rollbackAnnotation set to last-healthy applies the last revision that was healthy when a new one is not.
+	rollbackAnnotation = "gitops-toolkit.dev/rollback"
 )
 
 // continues says that invalid objects do not keep the others from being applied.

@@ -122,7 +122,7 @@ func Register(m *kernel.Manager, o Options) error {
 		cancel()
 		return nil
 	})
-	c := &controller{Options: o, m: m, builds: builds, desires: newDesires(), notices: newNotices(), shard: shard, ctx: ctx}
+	c := &controller{Options: o, m: m, builds: builds, desires: newDesires(), notices: newNotices(), foreign: newForeignWatches(), shard: shard, ctx: ctx}
 	return kernel.Register(m, Kind(m.Gate(kernel.GateExternalArtifact)), c)
 }
 
@@ -131,8 +131,8 @@ func Kind(externalArtifacts bool) kernel.Kind[*kustomizev1.Kustomization] {
 	return kernel.Kind[*kustomizev1.Kustomization]{
 		GroupVersionKind: kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind),
 		New:              func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },
-		Conditions:       []string{meta.HealthyCondition, FieldsIgnoredCondition},
-		Annotations:      []string{onErrorAnnotation, pruneBudgetAnnotation, driftCorrectionAnnotation},
+		Conditions:       []string{meta.HealthyCondition, FieldsIgnoredCondition, RolledBackCondition, SharedCondition},
+		Annotations:      []string{onErrorAnnotation, pruneBudgetAnnotation, driftCorrectionAnnotation, rollbackAnnotation},
 		Publish: func(k *kustomizev1.Kustomization) kernel.Published {
 			return kernel.Published{Revision: k.Status.LastAppliedRevision}
 		},
@@ -168,6 +168,7 @@ type controller struct {
 	tracker     *tracker.Tracker
 	vigil       *health.Vigil // health after success, beside the tracker
 	notices     *notices
+	foreign     *foreignWatches
 }
 
 // groupKind is that of Kustomizations.
@@ -198,6 +199,11 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 	now := situationOf(req, t, mem, done, c.m.Gate(kernel.GatePeriodicEvents))
 	opinion := c.opinion(req, t, now)
 	now.ill = opinion.Err != nil
+	now.rolledBack = c.standsRolledBack(req, t, mem)
+	now.atHand = mem.good != nil
+	if now.ended == now.healthKey && now.ended != "" {
+		now.rollBack = c.mayRollBack(t, mem, done)
+	}
 	switch decide(now) {
 	case stepRest:
 		return kernel.Unchanged()
@@ -208,6 +214,7 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 	case stepRun:
 		return kernel.Working(kernel.Job{Key: req.Running, Run: c.work(req, t, mem, lookChanged)})
 	case stepApply:
+		mem.rollback = nil
 		if stop := c.checkDependencies(ctx, req, t); stop != nil {
 			c.desires.block(t)
 			return *stop
@@ -217,9 +224,19 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 		return kernel.Working(c.handOverJob(req, t, mem, done.applied))
 	case stepPrune:
 		return kernel.Working(c.pruneJob(req, t, mem, done.applied))
+	case stepRollBack:
+		return kernel.Working(c.rollbackJob(req, t, mem))
 	case stepHealth:
 		return kernel.Working(c.healthJob(req, t, mem, done.applied))
 	default:
-		return c.conclude(req, t, mem, done)
+		return c.conclude(req, t, mem, done).WithEvents(c.judgeShared(ctx, req, t, appliedOf(done))...)
 	}
+}
+
+// appliedOf is what an attempt did, never nil.
+func appliedOf(d *done) *applied {
+	if d == nil || d.applied == nil {
+		return &applied{}
+	}
+	return d.applied
 }

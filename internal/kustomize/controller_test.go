@@ -215,7 +215,7 @@ func TestFailures(t *testing.T) {
 					t.Errorf("something counts as applied: %+v", k.Status)
 				}
 				stalled := condition(k, meta.StalledCondition) != nil
-				if want := name == "cel" || name == "decrypt"; stalled != want {
+				if want := name == "cel"; stalled != want {
 					t.Errorf("stalled = %v, want %v", stalled, want)
 				}
 				if name == "nosource" {

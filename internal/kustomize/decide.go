@@ -29,6 +29,8 @@ const (
 	stepPrune
 	// stepHealth: wait for health.
 	stepHealth
+	// stepRollBack: apply the last revision that was healthy.
+	stepRollBack
 	// stepConclude: the work has come to an end; judge it.
 	stepConclude
 )
@@ -42,8 +44,8 @@ type situation struct {
 	ready bool
 	// applyKey, handOverKey, pruneKey and healthKey are the keys of the jobs for the desire, running that of the job
 	// that runs, or empty.
-	applyKey, handOverKey, pruneKey, healthKey, running string
-	trigger                                             kernel.Trigger
+	applyKey, handOverKey, pruneKey, healthKey, rollbackKey, running string
+	trigger                                                          kernel.Trigger
 	// ended is the key of a job that came to its end for this desire, or empty.
 	ended string
 	// failed says that it failed, pending that something is left to be pruned, waits that the objects it applied have
@@ -55,6 +57,10 @@ type situation struct {
 	drift, inStep bool
 	// asked says that somebody asked for a full pass since the attempt began.
 	asked bool
+	// rollBack says that a revision that proved unhealthy is to be replaced, rolledBack that it was.
+	rollBack, rolledBack bool
+	// atHand says that what was healthy can be applied again.
+	atHand bool
 	// ill says that objects that were healthy are not any more, and that their time has run out.
 	ill bool
 }
@@ -68,11 +74,16 @@ func decide(s situation) step {
 		return s.after()
 	}
 	switch {
-	case s.running != "" && slices.Contains([]string{s.applyKey, s.handOverKey, s.pruneKey, s.healthKey}, s.running):
+	case s.running != "" && slices.Contains([]string{s.applyKey, s.handOverKey, s.pruneKey, s.healthKey, s.rollbackKey}, s.running):
 		if (s.drift || s.asked) && s.running == s.healthKey {
 			return stepApply // the wait goes on afterwards, and keeps its deadline
 		}
 		return stepRun
+	case s.rolledBack && s.running == "":
+		if s.atHand && (s.drift || s.trigger.Has(due)) {
+			return stepRollBack
+		}
+		return stepRest
 	case s.running != "" || !s.ready || !s.known || s.held || s.drift || s.desire != s.settled || s.trigger.Has(due&^kernel.TriggerInterval):
 		return stepApply
 	case s.ill:
@@ -88,7 +99,9 @@ func decide(s situation) step {
 // after chooses what follows a job that has ended.
 func (s situation) after() step {
 	switch {
-	case s.failed, s.ended == s.healthKey:
+	case s.rollBack && !s.failed:
+		return stepRollBack
+	case s.failed, s.ended == s.healthKey, s.ended == s.rollbackKey:
 		return stepConclude
 	case s.ended == s.handOverKey:
 		return stepPrune
@@ -104,7 +117,7 @@ func situationOf(req *request, t *target, mem *memory, done *done, periodic bool
 	s := situation{
 		desire: t.full(), settled: mem.settled, known: t.known,
 		ready:    apimeta.IsStatusConditionTrue(req.Object.Status.Conditions, meta.ReadyCondition),
-		applyKey: t.applyKey(), handOverKey: t.handOverKey(), pruneKey: t.pruneKey(), healthKey: t.healthKey(),
+		applyKey: t.applyKey(), handOverKey: t.handOverKey(), pruneKey: t.pruneKey(), healthKey: t.healthKey(), rollbackKey: t.rollbackKey(),
 		running: req.Running, trigger: req.Trigger, held: mem.held, drift: mem.drift && mem.tracking.due(),
 		asked: req.Trigger.Has(kernel.TriggerRequested) && requestedAt(req) != mem.asked,
 	}

@@ -18,7 +18,15 @@ import (
 // checkDependencies waits for whoever must be ready first. The kernel wakes the object when one of them changes, so
 // the delay is only a safety net.
 func (c *controller) checkDependencies(ctx context.Context, req *request, t *target) *kernel.Outcome {
+	follow := c.foreign.renew(t.name())
+	defer follow.done()
 	for i, d := range t.spec().DependsOn {
+		if foreign(d) {
+			if err := c.checkForeign(ctx, t, d, t.ready[i], follow); err != nil {
+				return c.dependencyNotReady(err)
+			}
+			continue
+		}
 		name := types.NamespacedName{Namespace: cmp.Or(d.Namespace, t.object.Namespace), Name: d.Name}
 		dep := &kustomizev1.Kustomization{}
 		if err := c.m.Client().Get(ctx, name, dep); err != nil {
@@ -28,6 +36,7 @@ func (c *controller) checkDependencies(ctx context.Context, req *request, t *tar
 			return c.dependencyNotReady(err)
 		}
 	}
+	follow.ready()
 	return nil
 }
 

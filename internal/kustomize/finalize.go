@@ -32,6 +32,7 @@ func (c *controller) Finalize(ctx context.Context, req *request) kernel.Outcome 
 	name := types.NamespacedName{Namespace: k.Namespace, Name: k.Name}
 	c.desires.drop(name)
 	c.untrack(name)
+	c.foreign.drop(name)
 	if !deletes(k, entries) {
 		return kernel.Done("", "")
 	}

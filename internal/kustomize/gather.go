@@ -56,7 +56,7 @@ func (t *target) pruneKey() string    { return "prune|" + t.desire() }
 
 // keys are those of all jobs for the target.
 func (t *target) keys() []string {
-	return []string{t.applyKey(), t.handOverKey(), t.pruneKey(), t.healthKey()}
+	return []string{t.applyKey(), t.handOverKey(), t.pruneKey(), t.healthKey(), t.rollbackKey()}
 }
 
 // gather takes the snapshot, or says why there is nothing to work on.

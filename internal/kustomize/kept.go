@@ -30,8 +30,9 @@ type builds struct {
 
 // keptObject is one object in a file.
 type keptObject struct {
-	Origin string         `json:"origin,omitempty"`
-	Object map[string]any `json:"object"`
+	Origin    string         `json:"origin,omitempty"`
+	Sensitive bool           `json:"sensitive,omitempty"`
+	Object    map[string]any `json:"object"`
 }
 
 // openBuilds opens a directory; an empty name keeps nothing.
@@ -63,28 +64,38 @@ func (b *builds) get(key string) ([]apply.Object, bool) {
 	if err != nil {
 		return nil, false
 	}
-	var kept []json.RawMessage
-	if json.Unmarshal(content, &kept) != nil {
+	objects, err := restoreAll(content)
+	if err != nil {
 		return nil, false
-	}
-	objects := make([]apply.Object, len(kept))
-	for i, raw := range kept {
-		object, err := restore(raw)
-		if err != nil {
-			return nil, false
-		}
-		objects[i] = object
 	}
 	now := time.Now()
 	_ = os.Chtimes(b.path(key), now, now) // the age decides who goes first; an error only makes it go early
 	return objects, true
 }
 
+// restoreAll reads a list of kept objects.
+func restoreAll(content []byte) ([]apply.Object, error) {
+	var kept []json.RawMessage
+	if err := json.Unmarshal(content, &kept); err != nil {
+		return nil, err
+	}
+	objects := make([]apply.Object, len(kept))
+	for i, raw := range kept {
+		object, err := restore(raw)
+		if err != nil {
+			return nil, err
+		}
+		objects[i] = object
+	}
+	return objects, nil
+}
+
 // restore reads one object so that integers stay integers.
 func restore(raw json.RawMessage) (apply.Object, error) {
 	var kept struct {
-		Origin string          `json:"origin"`
-		Object json.RawMessage `json:"object"`
+		Origin    string          `json:"origin"`
+		Sensitive bool            `json:"sensitive"`
+		Object    json.RawMessage `json:"object"`
 	}
 	if err := json.Unmarshal(raw, &kept); err != nil {
 		return apply.Object{}, err
@@ -93,7 +104,7 @@ func restore(raw json.RawMessage) (apply.Object, error) {
 	if err := u.UnmarshalJSON(kept.Object); err != nil {
 		return apply.Object{}, err
 	}
-	return apply.Object{Unstructured: u, Origin: kept.Origin}, nil
+	return apply.Object{Unstructured: u, Origin: kept.Origin, Sensitive: kept.Sensitive}, nil
 }
 
 // put keeps objects. The file appears whole or not at all.

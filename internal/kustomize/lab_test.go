@@ -15,6 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -297,4 +298,30 @@ func (l *lab) exists(name string) bool {
 
 func configMap(name, value string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {value: %q}\n", name, value)
+}
+
+type objectToCreate = client.Object
+
+func keyOfObject(o client.Object) client.ObjectKey { return client.ObjectKeyFromObject(o) }
+
+// clusterObject creates an object of the whole cluster, which goes with the test.
+func (l *lab) clusterObject(o client.Object) {
+	l.t.Helper()
+	c, err := client.New(testenv.Config(l.t), client.Options{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := c.Create(l.t.Context(), o); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = c.Delete(context.Background(), o) })
+}
+
+// deleteCRD deletes a definition that a test had applied.
+func (l *lab) deleteCRD(name string) {
+	crd := &unstructured.Unstructured{}
+	crd.SetAPIVersion("apiextensions.k8s.io/v1")
+	crd.SetKind("CustomResourceDefinition")
+	crd.SetName(name)
+	_ = l.client.Delete(context.Background(), crd)
 }

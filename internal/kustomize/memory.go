@@ -40,6 +40,9 @@ type memory struct {
 	result *applied
 	// before is how things stood when the attempt began.
 	before standing
+	// good is what was healthy last, where a rollback is asked for, and rollback the one that stands.
+	good     *good
+	rollback *rollback
 	// asked is the request by annotation that the attempt runs for, or that was there when it began.
 	asked string
 }

@@ -11,6 +11,9 @@ import (
 func (c *controller) References(k *kustomizev1.Kustomization) []kernel.Reference {
 	refs := append([]kernel.Reference{sourceReference(k)}, configReferences(k)...)
 	for _, d := range k.Spec.DependsOn {
+		if foreign(d) {
+			continue // followed while it is waited for, see foreign.go
+		}
 		refs = append(refs, kernel.Reference{
 			Group: kustomizev1.GroupVersion.Group, Kind: kustomizev1.KustomizationKind, Namespace: d.Namespace, Name: d.Name, DependsOn: true,
 		})

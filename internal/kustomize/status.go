@@ -32,6 +32,10 @@ func (c *controller) conclude(req *request, t *target, mem *memory, d *done) ker
 	}
 	mem.wait, mem.settled, mem.applied, mem.concluded = nil, "", apply.Hash{}, true
 	c.desires.tried(t)
+	if d.key == t.rollbackKey() && mem.rollback != nil {
+		return c.concludeRollback(req, t, mem, d)
+	}
+	req.RemoveCondition(RolledBackCondition)
 	newFields := judgeFields(req, d.applied)
 	switch {
 	case errors.Is(d.err, fetch.ErrNotFound):
@@ -72,6 +76,7 @@ func (c *controller) concludeUnhealthy(req *request, t *target, mem *memory, d *
 func (c *controller) concludeSuccess(req *request, t *target, mem *memory, d *done, newFields bool) kernel.Outcome {
 	status := &req.Object.Status
 	c.keepVigil(t, mem, d)
+	c.rememberGood(t, mem, d.applied)
 	newRevision := status.LastAppliedRevision != t.revision()
 	changed := len(d.applied.changed) > 0
 	var events []kernel.Event

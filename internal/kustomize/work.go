@@ -35,6 +35,8 @@ type applied struct {
 	look              look
 	// inventory is the new inventory, nil when the old one stays.
 	inventory apply.Inventory
+	// packed are the objects for a rollback that leads here, nil when none is asked for.
+	packed []byte
 	// client and objects are for the wait for health.
 	client  *apply.Client
 	objects []health.Object
@@ -76,6 +78,7 @@ type job struct {
 	applied  apply.Hash
 	previous apply.Inventory
 	tracking *tracking
+	kept     bool // what is healthy is kept for a rollback
 	tree     Tree
 	remotes  *remote.Session
 	result   *applied
@@ -86,6 +89,7 @@ func (c *controller) work(req *request, t *target, mem *memory, l look) func(con
 	j := &job{
 		c: c, req: req, t: t, look: l, drift: mem.drift, loud: mem.before.loud, held: mem.held, built: mem.built, applied: mem.applied,
 		previous: mem.previous(req), tracking: mem.tracking, result: &applied{target: t},
+		kept: mem.good != nil,
 	}
 	mem.drift = false
 	return func(ctx context.Context) (any, error) {
@@ -125,6 +129,7 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.packFor(objects)
 	client, err := j.c.clientFor(ctx, j.t.object)
 	if err != nil {
 		return failed(api.ReconciliationFailedReason, fmt.Errorf("failed to build kube client: %w", err))
@@ -150,6 +155,9 @@ func (j *job) run(ctx context.Context) error {
 
 // inPlace says that the same objects were applied before by the same spec, and that this pass need not look at them.
 func (j *job) inPlace(b *built) bool {
+	if j.t.rollsBack() && !j.kept {
+		return false
+	}
 	return j.look == lookChanged && !j.drift && !j.held && !j.applied.IsZero() && j.built != nil && b.same(j.built) && j.built.generation == j.t.object.Generation
 }
 

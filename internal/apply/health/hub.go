@@ -72,6 +72,11 @@ func (h *Hub) subscribe(resource schema.GroupVersionResource, namespace, name st
 	return s
 }
 
+// Follow calls notify, which must not block, whenever an object changed, until stop is called.
+func (h *Hub) Follow(resource schema.GroupVersionResource, namespace, name string, notify func()) (stop func()) {
+	return sync.OnceFunc(h.subscribe(resource, namespace, name, notify).close)
+}
+
 // state returns the last resourceVersion seen; seen is false while the watch is not open or has not
 // seen the object.
 func (s *subscription) state() (version string, seen, open bool) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/types"
@@ -98,7 +99,15 @@ var ErrPathNotFound = errors.New("kustomization path not found")
 // Build builds one directory of an artifact. It returns when ctx is done, even if kustomize is still busy: what is
 // left then ends by itself, within the limits, and has no effect.
 func Build(ctx context.Context, opts Options) (*Result, error) {
-	return start(ctx, opts, false)
+	result, err := start(ctx, opts, false)
+	var unlocated *unlocatedError
+	if !errors.As(err, &unlocated) {
+		return result, err
+	}
+	if _, located := Origins(ctx, opts); located != nil && strings.HasPrefix(located.Error(), err.Error()) {
+		return nil, located
+	}
+	return nil, err
 }
 
 func start(ctx context.Context, opts Options, withOrigins bool) (*Result, error) {

@@ -126,3 +126,9 @@ func (e *redactedError) Error() string { return e.text }
 
 // Is compares with the cause, which itself is not given out: its text tells what was decrypted.
 func (e *redactedError) Is(target error) bool { return errors.Is(e.cause, target) }
+
+// As finds what the caller of this package looks for, and nothing that has a text.
+func (e *redactedError) As(target any) bool {
+	unlocated, ok := target.(**unlocatedError)
+	return ok && errors.As(e.cause, unlocated)
+}

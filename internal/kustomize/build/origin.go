@@ -24,7 +24,11 @@ func Origins(ctx context.Context, opts Options) (map[Key]string, error) {
 // fileOf returns the file of a built resource, relative to the mount, as far as it is known.
 func (b *builder) fileOf(r *resource.Resource) (string, error) {
 	if !b.withOrigins {
-		return b.files[keyOf(r)], nil
+		if file := b.files[keyOf(r)]; file != "" {
+			return file, nil
+		}
+		id := r.OrgId() // before the kustomization renamed or moved it
+		return b.files[Key{Group: id.Group, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}], nil
 	}
 	origin, err := r.GetOrigin()
 	if err != nil || origin == nil || origin.Repo != "" {

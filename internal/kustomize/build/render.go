@@ -75,10 +75,15 @@ func (b *builder) render(resources []*resource.Resource) (*Result, error) {
 // inFile adds the file to an error whose text does not tell it.
 func inFile(err error, file string) error {
 	if file == "" {
-		return err
+		return &unlocatedError{err}
 	}
 	return fmt.Errorf("%w (in %s)", err, file)
 }
+
+// unlocatedError is about an object whose file is not known.
+type unlocatedError struct{ error }
+
+func (e *unlocatedError) Unwrap() error { return e.error }
 
 func (b *builder) renderOne(r *resource.Resource) ([]byte, *unstructured.Unstructured, error) {
 	if r.GetKind() == "" || r.GetApiVersion() == "" || r.GetName() == "" {

@@ -3,6 +3,7 @@ package decrypt
 import (
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -49,8 +50,14 @@ func (d *Decryptor) Redact(text string) string {
 	for _, word := range slices.Compact(words) {
 		text = strings.ReplaceAll(text, word, "***")
 	}
+	if d.Decrypted() {
+		text = bytesInDigits.ReplaceAllString(text, "[***]")
+	}
 	return text
 }
+
+// bytesInDigits is how kustomize quotes a line that is no text.
+var bytesInDigits = regexp.MustCompile(`\[\d{1,3}(?: \d{1,3}){3,}\]`)
 
 // pieces are a line and what a parser might quote of it: the sides of its first "=" or ":".
 func pieces(line string) []string {
