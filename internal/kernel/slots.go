@@ -16,8 +16,9 @@ const (
 
 // slots is a semaphore for jobs of different lanes, such as namespaces. It keeps one lane from
 // stopping the others: a job that holds its slot for long gives it to the next in line and runs
-// on beside the bounded ones; and a lane that holds half of the slots stands back while others
-// wait. Otherwise urgent jobs come first, then those whose lane runs least, then the oldest.
+// on beside the bounded ones; a lane with such jobs starts no more than half of what is to spare
+// can take, so that none of them is left holding a slot; and a lane that holds half of the slots
+// stands back while others wait. Otherwise urgent jobs come first, then those whose lane runs least, then the oldest.
 type slots struct {
 	size     int
 	patience time.Duration
@@ -28,6 +29,7 @@ type slots struct {
 	running map[string]int
 	stuck   map[string]int
 	waiting []*slot
+	overdue []*slot // took long when there was nothing to spare
 }
 
 // slot is held by a job, or waited for.
@@ -93,18 +95,31 @@ func (s *slots) release(mine *slot) {
 		if s.stuck[mine.lane]--; s.stuck[mine.lane] == 0 {
 			delete(s.stuck, mine.lane)
 		}
-		return
+	} else {
+		s.free++
 	}
-	s.free++
+	overdue := s.overdue
+	s.overdue = nil
+	for _, w := range overdue {
+		s.give(w)
+	}
 	s.next()
 }
 
-// lend gives the slot of a job that takes long to another. No lane may use more than half of
-// what there is to spare.
+// lend gives the slot of a job that takes long to another.
 func (s *slots) lend(mine *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if mine.ended || s.spare == 0 || s.stuck[mine.lane] >= spareFactor*s.size/2 {
+	s.give(mine)
+}
+
+// give is lend for a caller who holds mu.
+func (s *slots) give(mine *slot) {
+	if mine.ended || mine.lent {
+		return
+	}
+	if s.spare == 0 {
+		s.overdue = append(s.overdue, mine)
 		return
 	}
 	mine.lent = true
@@ -116,12 +131,15 @@ func (s *slots) lend(mine *slot) {
 
 // next hands out free slots. The caller holds mu.
 func (s *slots) next() {
-	for s.free > 0 && len(s.waiting) > 0 {
-		best := 0
+	for s.free > 0 {
+		best := -1
 		for i, w := range s.waiting {
-			if s.before(w, s.waiting[best]) {
+			if s.mayStart(w.lane) && (best < 0 || s.before(w, s.waiting[best])) {
 				best = i
 			}
+		}
+		if best < 0 {
+			return
 		}
 		w := s.waiting[best]
 		s.waiting = append(s.waiting[:best:best], s.waiting[best+1:]...)
@@ -130,6 +148,12 @@ func (s *slots) next() {
 		w.timer = time.AfterFunc(s.patience, func() { s.lend(w) })
 		close(w.turn)
 	}
+}
+
+// mayStart holds back a lane whose jobs take long. Each further lane of that kind gets half of what is left.
+func (s *slots) mayStart(lane string) bool {
+	stuck := s.stuck[lane]
+	return stuck == 0 || s.running[lane] < max(1, (s.spare+stuck)/2)
 }
 
 // before tells whether a is to run before b, which has waited longer.

@@ -106,9 +106,14 @@ func TestStuckJobsDoNotStopOthers(t *testing.T) {
 			}
 		}()
 	}
-	for range n { // all slots are theirs
+	for range spareFactor * n / 2 { // They have all that they get.
 		held := <-stuck
 		defer s.release(held)
+	}
+	for lent := 0; lent < spareFactor*n/2; time.Sleep(time.Millisecond) { // And none holds a slot any more.
+		s.mu.Lock()
+		lent = s.stuck["hostile"]
+		s.mu.Unlock()
 	}
 	for range 3 {
 		s.release(take(t, s, "healthy"))
@@ -120,4 +125,38 @@ func TestStuckJobsDoNotStopOthers(t *testing.T) {
 		t.Errorf("one lane uses %d of what is to spare, %d are left", lent, spare)
 	}
 	cancel()
+}
+
+// TestManyStuckLanes leaves something to the next lane, however many hosts do not answer, and takes all back.
+func TestManyStuckLanes(t *testing.T) {
+	t.Parallel()
+	const n = 4
+	s := newSlots(n)
+	s.patience = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	jobs := 0
+	for _, lane := range []string{"one", "two", "three"} {
+		for range 40 {
+			jobs++
+			go func() {
+				if got, err := s.acquire(ctx, lane, false); err == nil {
+					<-ctx.Done()
+					s.release(got)
+				}
+				ended <- struct{}{}
+			}()
+		}
+	}
+	for range 20 {
+		s.release(take(t, s, "healthy"))
+	}
+	cancel()
+	for range jobs {
+		<-ended
+	}
+	if s.mu.Lock(); s.free != n || s.spare != spareFactor*n || len(s.running) != 0 || len(s.stuck) != 0 {
+		t.Errorf("%d free, %d to spare, %v running, %v stuck", s.free, s.spare, s.running, s.stuck)
+	}
+	s.mu.Unlock()
 }
