@@ -8,6 +8,7 @@
 package githubapp
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -19,6 +20,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -52,7 +54,17 @@ type App struct {
 	TLS auth.TLS
 	// Proxy to the API; nil lets the environment decide.
 	Proxy *url.URL
+	// Client, if set, sends the requests instead of one made of TLS and Proxy.
+	Client Client
 }
+
+// Client sends requests; *http.Client does.
+type Client interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Or is the App with what its Secret leaves out: the address of the API, and the organisation or user.
+type Or struct{ BaseURL, Owner string }
 
 // Described tells whether the data of a Secret has a key that describes an App.
 func Described(data map[string][]byte) bool {
@@ -65,9 +77,15 @@ func Described(data map[string][]byte) bool {
 }
 
 // Read reads the App that a Secret describes. secret names it in errors.
-func Read(secret string, data map[string][]byte) (App, error) {
+func Read(secret string, data map[string][]byte) (App, error) { return ReadOr(secret, data, Or{}) }
+
+// ReadOr reads the App that a Secret describes, and takes from or what the Secret leaves out.
+func ReadOr(secret string, data map[string][]byte, or Or) (App, error) {
 	text := func(key string) string { return strings.TrimSpace(string(data[key])) }
 	a := App{id: text(KeyAppID), installation: text(KeyInstallationID), owner: text(KeyInstallationOwner)}
+	if a.installation == "" && a.owner == "" {
+		a.owner = or.Owner
+	}
 	bad := func(format string, args ...any) (App, error) {
 		return App{}, fmt.Errorf("secret '%s' %s", secret, fmt.Sprintf(format, args...))
 	}
@@ -83,10 +101,7 @@ func Read(secret string, data map[string][]byte) (App, error) {
 	if a.key, err = parseKey(data[KeyPrivateKey]); err != nil {
 		return bad("must contain an RSA private key in PEM format in '%s'", KeyPrivateKey)
 	}
-	base := text(KeyBaseURL)
-	if base == "" {
-		base = defaultBaseURL
-	}
+	base := cmp.Or(text(KeyBaseURL), or.BaseURL, defaultBaseURL)
 	a.base, err = url.Parse(strings.TrimRight(base, "/"))
 	if err != nil || a.base.Scheme != "https" && a.base.Scheme != "http" || a.base.Host == "" || a.base.User != nil {
 		return bad("must contain the address of an API, such as https://HOST/api/v3, in '%s'", KeyBaseURL)

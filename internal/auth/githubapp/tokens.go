@@ -102,7 +102,7 @@ func (t *Tokens) ask(ctx context.Context, a App) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("GitHub App %s: %w", a.id, err)
 	}
-	defer api.client.CloseIdleConnections()
+	defer api.close()
 	installation := a.installation
 	if installation == "" {
 		if installation, err = api.find(ctx, a.owner); err != nil {
@@ -121,7 +121,7 @@ func (t *Tokens) ask(ctx context.Context, a App) (Token, error) {
 		return Token{}, fmt.Errorf("GitHub App %s: token of installation %s: the answer holds none", a.id, installation)
 	}
 	now := t.opts.Now()
-	life := min(got.ExpiresAt.Sub(now)*8/10, t.opts.MaxAge)
+	life := min(got.ExpiresAt.Sub(now)/10*8, t.opts.MaxAge)
 	return Token{Value: got.Token, Until: now.Add(max(life, 0))}, nil
 }
 
@@ -129,13 +129,17 @@ func (t *Tokens) ask(ctx context.Context, a App) (Token, error) {
 type api struct {
 	base   *url.URL
 	jwt    string
-	client *http.Client
+	client Client
+	close  func()
 }
 
 func newAPI(a App, now time.Time) (*api, error) {
 	jwt, err := a.assertion(now)
 	if err != nil {
 		return nil, err
+	}
+	if a.Client != nil {
+		return &api{base: a.base, jwt: jwt, client: a.Client, close: func() {}}, nil
 	}
 	config, err := a.TLS.Config()
 	if err != nil {
@@ -152,7 +156,7 @@ func newAPI(a App, now time.Time) (*api, error) {
 	client := &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // The App's token is for this host alone.
 	}}
-	return &api{base: a.base, jwt: jwt, client: client}, nil
+	return &api{base: a.base, jwt: jwt, client: client, close: client.CloseIdleConnections}, nil
 }
 
 // find looks up the installation of an organisation, or of a user.
@@ -196,7 +200,7 @@ func (a *api) call(ctx context.Context, method, path string, want int, into any)
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
-	case want:
+	case want, http.StatusOK:
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity:
 		return fmt.Errorf("%w: %w", ErrRefused, status(resp.StatusCode))
 	default:
@@ -206,4 +210,20 @@ func (a *api) call(ctx context.Context, method, path string, want int, into any)
 		return fmt.Errorf("the answer of the API is not what GitHub documents: %w", err)
 	}
 	return nil
+}
+
+// Login is the name under which the App writes: that of its page, with [bot].
+func (t *Tokens) Login(ctx context.Context, a App) (string, error) {
+	api, err := newAPI(a, t.opts.Now())
+	if err != nil {
+		return "", fmt.Errorf("GitHub App %s: %w", a.id, err)
+	}
+	defer api.close()
+	var app struct {
+		Slug string `json:"slug"`
+	}
+	if err := api.call(ctx, http.MethodGet, "/app", http.StatusOK, &app); err != nil {
+		return "", fmt.Errorf("GitHub App %s: %w", a.id, err)
+	}
+	return app.Slug + "[bot]", nil
 }
