@@ -35,7 +35,7 @@ if [ -z "${SHORT:-}" ]; then
   hack/lint.sh
   hack/verify-generate.sh
   run test/servers ./... || code=$?
-  FLUX_TEST_BIN="$PWD/bin" run sandbox "./internal/node/... ./internal/state ./internal/pki ./test" || code=$?
+  (unset CGO_ENABLED GOFLAGS; FLUX_TEST_BIN="$PWD/bin" run sandbox "./internal/node/... ./internal/state ./internal/pki ./test") || code=$?
 fi
 
 bin/flux-sandbox up --name test >&2
@@ -49,9 +49,12 @@ export FLUX_TEST_S3
 # One package at a time: several start sandboxes of their own, and two cores are soon too few for
 # their patience.
 run . "${PKG:-./...}" -p 1 -timeout 40m ${TESTFLAGS:-} || code=$?
+if [ -z "${SHORT:-}" ]; then
+  hack/fuzz.sh || code=$?
+fi
 if [ -s "$work/again" ]; then
   echo "not green at the first attempt:"
   cat "$work/again"
-  tail -n 1 "$work/out"
 fi
+tail -n 1 "$work/out"
 exit $code

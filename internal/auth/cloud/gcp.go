@@ -170,9 +170,20 @@ func (c *Clouds) GCPKey(ctx context.Context, key []byte, proxy *url.URL) (Token,
 		defer cancel()
 		client := c.client(id, false)
 		defer client.CloseIdleConnections()
+		client.Transport = within{ctx, client.Transport}
 		return oauthToken(config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client)))
 	})
 	return Token{Value: value, Until: until}, err
+}
+
+// within bounds requests of a library that makes them without a context.
+type within struct {
+	ctx  context.Context
+	base http.RoundTripper
+}
+
+func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
+	return w.base.RoundTrip(r.WithContext(w.ctx))
 }
 
 func oauthToken(s oauth2.TokenSource) (string, time.Time, error) {

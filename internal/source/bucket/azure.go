@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -203,6 +204,10 @@ func (b *blobs) open(ctx context.Context, o object) (io.ReadCloser, string, erro
 
 // azureError names the errors that callers tell apart; the SDK's own text fills a screen.
 func azureError(err error) error {
+	var refused *azidentity.AuthenticationFailedError
+	if errors.As(err, &refused) {
+		return &deniedError{fmt.Errorf("Microsoft Entra ID refuses the credentials: %s", entraSays(refused.RawResponse))}
+	}
 	var said *azcore.ResponseError
 	if !errors.As(err, &said) {
 		return err
@@ -217,4 +222,20 @@ func azureError(err error) error {
 		return &deniedError{short}
 	}
 	return short
+}
+
+// entraSays is the reason that Entra ID gives, without what is another each time.
+func entraSays(resp *http.Response) string {
+	if resp == nil {
+		return "no answer"
+	}
+	var said struct {
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said) != nil || said.Code == "" {
+		return resp.Status
+	}
+	text, _, _ := strings.Cut(said.Description, "Trace ID:")
+	return said.Code + ": " + strings.TrimSpace(text)
 }

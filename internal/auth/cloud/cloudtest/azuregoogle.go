@@ -22,12 +22,12 @@ func (c *Clouds) entra(w http.ResponseWriter, r *http.Request, body string) {
 	proven := f.Get("client_secret") == "canary-client-secret" ||
 		f.Get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" && c.token(f.Get("client_assertion"), "api://AzureADTokenExchange")
 	if r.Method != http.MethodPost || r.URL.Path != "/"+TenantID+"/oauth2/v2.0/token" || f.Get("grant_type") != "client_credentials" ||
-		f.Get("client_id") != ClientID || !strings.HasSuffix(f.Get("scope"), "/.default") || !proven {
+		f.Get("client_id") != ClientID || !strings.Contains(f.Get("scope"), "/.default") || !proven {
 		w.WriteHeader(http.StatusUnauthorized)
 		reply(w, map[string]any{"error": "invalid_client", "error_description": "AADSTS700213: No matching federated identity record found. Trace ID: 1 Correlation ID: 2 Timestamp: 3", "error_codes": []int{700213}})
 		return
 	}
-	reply(w, map[string]any{"token_type": "Bearer", "expires_in": 3599, "access_token": AzureToken + "/" + f.Get("scope")})
+	reply(w, map[string]any{"token_type": "Bearer", "expires_in": 3599, "access_token": AzureToken + "/" + strings.Fields(f.Get("scope"))[0]})
 }
 
 // azureMetadata is the instance metadata service, whose numbers are strings.

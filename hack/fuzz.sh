@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Fuzzes parsers of what comes from outside, each target for FUZZTIME.
+#
+#   hack/fuzz.sh        the targets of `make test`: archives, layers, chart indexes, ignore rules, manifests, bucket keys
+#   hack/fuzz.sh all    every target of the module
+#
+# The default of 10s keeps `make test` within its half hour on two cores, as each target is also compiled anew with
+# coverage; `FUZZTIME=1m hack/fuzz.sh` is for nightly runs and before a release. The seeds of all targets run with the
+# ordinary tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=${FUZZTIME:-10s}
+if [ "${1:-}" = all ]; then
+  targets=$(grep -rHoE '^func Fuzz[A-Za-z0-9]+' --include='*_test.go' internal | sed -E 's#^(.*)/[^/]+:func #\1 #' | sort)
+else
+  targets="internal/artifact/unpack FuzzTarGz
+internal/artifact/unpack FuzzLayer
+internal/artifact/ignore FuzzParse
+internal/charts/index FuzzConvert
+internal/registry FuzzManifest
+internal/source/bucket FuzzKeys"
+fi
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+while read -r package target; do
+  echo "fuzz $package $target for $time"
+  go test "./$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -parallel 2 >"$out" 2>&1 </dev/null || { cat "$out"; exit 1; }
+done <<<"$targets"
