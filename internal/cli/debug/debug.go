@@ -29,7 +29,7 @@ func Command(s *session.Session) *cobra.Command {
 		Short: "Print what an object works with",
 		Long:  "The debug commands print what an object works with and what has become of it. Their output holds the values of Secrets in clear, and may change.",
 	}
-	root.AddCommand(kustomization(s))
+	root.AddCommand(kustomization(s), helmRelease(s))
 	return root
 }
 

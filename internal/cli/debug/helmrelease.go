@@ -1,0 +1,131 @@
+package debug
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/yaml"
+
+	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
+	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/session"
+	"github.com/gitops-toolkit/flux/internal/helm/values"
+)
+
+func helmRelease(s *session.Session) *cobra.Command {
+	var status, show, history bool
+	cmd := &cobra.Command{
+		Use:               "helmrelease [name]",
+		Aliases:           []string{"hr"},
+		Short:             "Print the status, the values or the history of a HelmRelease",
+		Example:           "  # the values that the chart gets; this prints values of Secrets\n  flux debug helmrelease podinfo --show-values",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: session.CompleteNames(s, kinds.HelmRelease.Resource),
+	}
+	cmd.Flags().BoolVar(&status, "show-status", false, "print the status")
+	cmd.Flags().BoolVar(&show, "show-values", false, "print the values, composed of spec.valuesFrom and spec.values")
+	cmd.Flags().BoolVar(&history, "show-history", false, "print what was released before")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !exactlyOne(status, show, history) {
+			return errors.New("exactly one of --show-status, --show-values, or --show-history must be set")
+		}
+		return s.Run(func(ctx context.Context, c *cluster.Client, args []string) error {
+			obj := &helmv2.HelmRelease{}
+			if err := c.Get(ctx, kinds.HelmRelease.Resource, s.Namespace, args[0], obj); err != nil {
+				return err
+			}
+			switch {
+			case status:
+				return printReleases(s, "Status", "helm/helmreleases/#helmrelease-status", obj.Status)
+			case history:
+				return printReleases(s, "History", "helm/helmreleases/#history", obj.Status.History)
+			}
+			return printValues(ctx, s, c, obj)
+		})(cmd, args)
+	}
+	return cmd
+}
+
+// printReleases is printYAML with the empty time of deletion that people's scripts know.
+func printReleases(s *session.Session, what, page string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	var plain any
+	if err := json.Unmarshal(data, &plain); err != nil {
+		return err
+	}
+	list, _ := plain.([]any)
+	if m, ok := plain.(map[string]any); ok {
+		list, _ = m["history"].([]any)
+	}
+	for _, one := range list {
+		if m, ok := one.(map[string]any); ok && m["deleted"] == nil {
+			m["deleted"] = nil
+		}
+	}
+	return printYAML(s, what, page, plain)
+}
+
+func printValues(ctx context.Context, s *session.Session, c *cluster.Client, obj *helmv2.HelmRelease) error {
+	refs := make([]values.Reference, len(obj.Spec.ValuesFrom))
+	for i, v := range obj.Spec.ValuesFrom {
+		refs[i] = values.Reference{
+			Kind: v.Kind, Namespace: obj.Namespace, Name: v.Name, Key: v.ValuesKey, TargetPath: v.TargetPath, Literal: v.Literal, Optional: v.Optional,
+		}
+	}
+	inline := map[string]any{}
+	if obj.Spec.Values != nil && len(obj.Spec.Values.Raw) > 0 {
+		if err := json.Unmarshal(obj.Spec.Values.Raw, &inline); err != nil {
+			return fmt.Errorf("spec.values: %w", err)
+		}
+	}
+	merged, _, err := values.Compose(refs, inline, func(kind, namespace, name string) (values.Object, error) {
+		return readValues(ctx, c, kind, namespace, name)
+	})
+	if err != nil {
+		return err
+	}
+	text, err := yaml.Marshal(merged)
+	if err != nil {
+		return err
+	}
+	_, err = s.Out.Write(text)
+	return err
+}
+
+func readValues(ctx context.Context, c *cluster.Client, kind, namespace, name string) (values.Object, error) {
+	out := values.Object{}
+	if kind == kinds.Secrets.Kind {
+		var secret corev1.Secret
+		if err := c.Get(ctx, kinds.Secrets, namespace, name, &secret); err != nil {
+			return nil, missing(err)
+		}
+		return secret.Data, nil
+	}
+	var config corev1.ConfigMap
+	if err := c.Get(ctx, kinds.ConfigMaps, namespace, name, &config); err != nil {
+		return nil, missing(err)
+	}
+	for k, v := range config.Data {
+		out[k] = []byte(v)
+	}
+	for k, v := range config.BinaryData {
+		out[k] = v
+	}
+	return out, nil
+}
+
+func missing(err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%w: %w", values.ErrNotFound, err)
+	}
+	return err
+}
