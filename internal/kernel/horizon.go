@@ -38,8 +38,13 @@ func watchHorizon(config *rest.Config) {
 
 // RoundTrip implements http.RoundTripper.
 func (h *horizon) RoundTrip(req *http.Request) (*http.Response, error) {
-	from, ok := resumes(req)
-	if !ok || !h.doubtful(req) {
+	q := req.URL.Query()
+	if w := q.Get("watch"); req.Method != http.MethodGet || w != "true" && w != "1" {
+		return h.next.RoundTrip(req)
+	}
+	cut := h.follows(req.URL.Path, q)
+	from, goesOn := resumes(q)
+	if !cut || !goesOn {
 		return h.next.RoundTrip(req)
 	}
 	now, err := h.ask(req)
@@ -49,27 +54,26 @@ func (h *horizon) RoundTrip(req *http.Request) (*http.Response, error) {
 	return h.next.RoundTrip(req) // a server that cannot tell will answer the watch with the same error
 }
 
-// resumes returns the version from which a watch wants to go on; not ok is any other request.
-func resumes(req *http.Request) (from uint64, ok bool) {
-	if req.Method != http.MethodGet {
-		return 0, false
-	}
-	q := req.URL.Query()
-	if w := q.Get("watch"); w != "true" && w != "1" || q.Get("sendInitialEvents") == "true" {
-		return 0, false
-	}
+// resumes returns the version from which a watch wants to go on; not ok is one that begins anew.
+func resumes(q url.Values) (from uint64, ok bool) {
 	from, err := strconv.ParseUint(q.Get("resourceVersion"), 10, 64)
-	return from, err == nil && from > 0
+	return from, err == nil && from > 0 && q.Get("sendInitialEvents") != "true"
 }
 
-// early is how much before its due time the end of a watch counts as its own.
-const early = 5 * time.Second
+const (
+	// early is how much before its due time the end of a watch counts as its own.
+	early = 5 * time.Second
+	// longest is how many seconds a watch lasts at least that asks for no time.
+	longest = 1800
+)
 
-// doubtful notes that a watch begins, and tells whether the one before it was cut.
-func (h *horizon) doubtful(req *http.Request) bool {
-	q := req.URL.Query()
-	key := req.URL.Path + "?" + q.Get("labelSelector") + "&" + q.Get("fieldSelector")
-	seconds, _ := strconv.Atoi(q.Get("timeoutSeconds"))
+// follows notes that a watch begins, and tells whether it follows one that was cut.
+func (h *horizon) follows(path string, q url.Values) bool {
+	key := path + "?" + q.Get("labelSelector") + "&" + q.Get("fieldSelector")
+	seconds, err := strconv.Atoi(q.Get("timeoutSeconds"))
+	if err != nil {
+		seconds = longest
+	}
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()

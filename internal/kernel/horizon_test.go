@@ -43,15 +43,17 @@ func TestWatchFromTheFutureExpires(t *testing.T) {
 		reason        string
 		version       int  // of the server at the second watch, which asks for what follows 100
 		ended         bool // the first watch came to its own end
+		initial       bool // the first watch began with the present state instead of a list
 		selector      string
 		expired       bool
 		lists, passed int
 	}{
-		{"after a cut the server is asked, and is further", 120, false, "", false, 1, 2},
-		{"a server that stands where it stood", 100, false, "", false, 1, 2},
-		{"a server that was set back", 80, false, "", true, 1, 1},
-		{"a watch that ended by itself is followed without a question", 80, true, "", false, 0, 2},
-		{"another watch of the same kind is not that watch", 80, false, "a=b", false, 0, 2},
+		{"after a cut the server is asked, and is further", 120, false, false, "", false, 1, 2},
+		{"a server that stands where it stood", 100, false, false, "", false, 1, 2},
+		{"a server that was set back", 80, false, false, "", true, 1, 1},
+		{"a server that was set back, after a watch that stood for a list", 80, false, true, "", true, 1, 1},
+		{"a watch that ended by itself is followed without a question", 80, true, false, "", false, 0, 2},
+		{"another watch of the same kind is not that watch", 80, false, false, "a=b", false, 0, 2},
 	}
 	for _, tt := range tests {
 		s := &setBack{version: 100}
@@ -67,21 +69,25 @@ func TestWatchFromTheFutureExpires(t *testing.T) {
 		if tt.ended {
 			timeout = 0
 		}
-		watch := func(selector string) error {
-			w, err := pods.Watch(t.Context(), metav1.ListOptions{ResourceVersion: "100", TimeoutSeconds: &timeout, LabelSelector: selector})
+		watch := func(selector string, initial bool) error {
+			o := metav1.ListOptions{ResourceVersion: "100", TimeoutSeconds: &timeout, LabelSelector: selector}
+			if initial {
+				o.SendInitialEvents, o.ResourceVersionMatch = &initial, metav1.ResourceVersionMatchNotOlderThan
+			}
+			w, err := pods.Watch(t.Context(), o)
 			if err == nil {
 				for range w.ResultChan() {
 				}
 			}
 			return err
 		}
-		if err := watch(""); err != nil {
+		if err := watch("", tt.initial); err != nil {
 			t.Fatal(err)
 		}
 		s.mu.Lock()
 		s.version = tt.version
 		s.mu.Unlock()
-		err = watch(tt.selector)
+		err = watch(tt.selector, false)
 		if apierrors.IsResourceExpired(err) != tt.expired || err != nil && !tt.expired {
 			t.Errorf("%s: %v", tt.reason, err)
 		}
