@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,6 +32,7 @@ func redacted(v *verdict) error {
 			values = leaves(value, values)
 		}
 	}
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) }) // whole before part
 	clean := func(text string) string {
 		for _, value := range values {
 			text = strings.ReplaceAll(text, value, "***")
