@@ -28,6 +28,9 @@ func newGit(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if repositories == nil {
+				repositories = []string{} // JSON says [], not null.
+			}
 			text := fmt.Sprintf("http        %s\nhttps       %s (CA: %s)\nssh         %s (identity: %s, known hosts: %s)\nusername    %s\npassword    %s\nrepositories %s",
 				g.HTTP, g.HTTPS, g.CAFile, g.SSH, g.Identity, g.KnownHosts, g.Username, g.Password, strings.Join(repositories, " "))
 			return o.print(cmd.OutOrStdout(), struct {
