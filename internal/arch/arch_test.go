@@ -164,6 +164,10 @@ var execAllowed = map[string]string{
 	"github.com/docker/docker-credential-helpers/client":             "credential helpers; our keychain reads no Docker configuration of the host",
 	"github.com/google/gnostic-models/compiler":                      "its plugin runner; only its OpenAPI documents are parsed here",
 	"github.com/wneessen/go-mail":                                    "delivery through a local sendmail; mail only ever goes out by SMTP",
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity":               "logins of developer tools (az, azd, pwsh); buckets make client secret and certificate credentials only",
+	"github.com/pkg/browser":                                         "opens a browser for interactive logins of azidentity, which nobody makes",
+	"github.com/minio/minio-go/v7/pkg/credentials":                   "credential_process of AWS profiles; buckets use static, anonymous and LDAP credentials only",
+	"golang.org/x/oauth2/google/externalaccount":                     "executable credentials of the operator's own GOOGLE_APPLICATION_CREDENTIALS, off unless GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES; key files in Secrets must be of the type service_account",
 	"golang.org/x/sys/execabs":                                       "wrapper only",
 }
 
