@@ -147,8 +147,13 @@ func TestNewerSpecCancelsTheWait(t *testing.T) {
 	})
 	l.until("app", "waiting", func(hr *helmv2.HelmRelease) bool {
 		c := condition(hr, meta.ReconcilingCondition)
-		return c != nil && strings.HasPrefix(c.Message, "Running 'install' action") && l.storedRevisions("app")["1"] == "pending-install"
+		return c != nil && strings.HasPrefix(c.Message, "Running 'install' action")
 	})
+	for begun := time.Now(); l.storedRevisions("app")["1"] != "pending-install"; time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatalf("storage %v", l.storedRevisions("app"))
+		}
+	}
 	l.update("app", func(hr *helmv2.HelmRelease) { hr.Spec.Values = values(t, `{}`) })
 	hr := l.ready("app", 2)
 	if hr.Status.Failures != 0 || hr.Status.InstallFailures != 0 {
