@@ -16,15 +16,6 @@ func only(list ...string) names {
 	return func(name string) bool { return slices.Contains(list, name) }
 }
 
-// allBut is for controllers that serve no kinds yet: what is left are connection, lease, log,
-// probes and metrics, and the flags of the list.
-func allBut(list ...string) names {
-	list = append(list, "kube-api-qps", "kube-api-burst", "log-encoding", "log-level", "enable-leader-election",
-		"leader-election-release-on-cancel", "leader-election-lease-duration", "leader-election-renew-deadline",
-		"leader-election-retry-period", "feature-gates", "metrics-addr", "health-addr")
-	return func(name string) bool { return !slices.Contains(list, name) }
-}
-
 // help is what --help shows for a flag of the controller.
 func (c Controller) help(f Flag) string {
 	text := strings.TrimSuffix(f.Help, ".")
