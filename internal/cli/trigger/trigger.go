@@ -78,7 +78,7 @@ func Command(s *session.Session) *cobra.Command {
 	flags.DurationVar(&o.delay, "retry-delay", 10*time.Second, "pause before a request is repeated")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return errors.New("Receiver name is required")
+			return fmt.Errorf("%s name is required", kinds.Receiver.Kind)
 		}
 		if err := o.check(); err != nil {
 			return err

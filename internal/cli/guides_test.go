@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gitops-toolkit/flux/internal/cli/session"
+)
+
+// TestGuides reads every command of flux in a console block of the guides, as the program
+// would: words and flags must exist and values be such as they take.
+func TestGuides(t *testing.T) {
+	t.Setenv("FLUXCD_PLUGINS", t.TempDir())
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range consoleLines(string(text)) {
+			if problem := understood(line); problem != nil {
+				t.Errorf("%s: %s: %v", filepath.Base(file), line, problem)
+			}
+			checked++
+		}
+	}
+	if checked < 20 {
+		t.Errorf("only %d commands found", checked)
+	}
+}
+
+// consoleLines returns the flux commands of ```console blocks, with continued lines joined.
+func consoleLines(text string) (lines []string) {
+	console := false
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
+		if strings.HasPrefix(line, "```") {
+			console = strings.HasPrefix(line, "```console")
+			continue
+		}
+		command, ok := strings.CutPrefix(strings.TrimSpace(line), "$ ")
+		if !console || !ok {
+			continue
+		}
+		words := strings.Fields(command)
+		for len(words) > 0 && strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "-") {
+			words = words[1:] // a variable for this command
+		}
+		if len(words) > 1 && words[0] == "flux" && words[1] != "sandbox" {
+			lines = append(lines, strings.Join(words, " "))
+		}
+	}
+	return lines
+}
+
+func understood(line string) error {
+	words := strings.Fields(line)[1:]
+	for i, word := range words {
+		if word == ">" || word == "|" || word == "&&" || strings.HasPrefix(word, "#") {
+			words = words[:i]
+			break
+		}
+		words[i] = strings.NewReplacer("'", "", `"`, "").Replace(word)
+	}
+	root := newRoot(session.New(strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}))
+	cmd, rest, err := root.Find(words)
+	if err != nil {
+		return err
+	}
+	return cmd.ParseFlags(rest)
+}
