@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/access"
 	"github.com/gitops-toolkit/flux/internal/image/gitremote"
@@ -33,7 +32,7 @@ func registerReflector(m *kernel.Manager, v Values) error {
 		return nil
 	})
 	opener := access.NewOpener(access.Options{
-		Cluster: access.Manager{Manager: m}, Registries: registries, Clouds: imageClouds(m, v), DefaultAccount: v.String("default-service-account"),
+		Cluster: access.Manager{Manager: m}, Registries: registries, Clouds: clouds(m, v), DefaultAccount: v.String("default-service-account"),
 	})
 	collect := time.Duration(v.Uint16("gc-interval")) * time.Minute
 	if err := repository.Register(m, repository.Options{Tags: store, Registries: opener, CollectEvery: collect}); err != nil {
@@ -58,17 +57,9 @@ func registerAutomation(m *kernel.Manager, v Values) error {
 	return update.Register(m, update.Options{
 		Git: repos, AllBranches: m.Gate("GitAllBranchReferences"), ForcePush: m.Gate("GitForcePushBranch"),
 		Remotes: gitremote.Builder{
-			Cluster: m, Tokens: tokens(v), Clouds: imageClouds(m, v), DefaultAccount: v.String("default-service-account"),
+			Cluster: m, Tokens: tokens(v), Clouds: clouds(m, v), DefaultAccount: v.String("default-service-account"),
 		},
 	})
-}
-
-func imageClouds(m *kernel.Manager, v Values) *cloud.Clouds {
-	size := v.Int("token-cache-max-size")
-	if size == 0 {
-		size = -1 // to the cache zero means its default
-	}
-	return cloud.New(cloud.Options{Mint: m.RequestToken, Size: size, MaxAge: v.Duration("token-cache-max-duration")})
 }
 
 // ownDir is a private directory below the temporary one that outlives a restart. A second instance on the same machine

@@ -91,11 +91,9 @@ var All = []Controller{
 	},
 	{
 		Name: "notification-controller", Short: "notification", Flags: notificationFlags(),
-		Gates:     map[string]bool{"CacheSecretsAndConfigMaps": false, "DisableConfigWatchers": false, "ObjectLevelWorkloadIdentity": false},
-		IdleGates: only("ObjectLevelWorkloadIdentity"),
-		Idle:      only("token-cache-max-size", "token-cache-max-duration", "default-service-account"),
-		Serves:    resources(groupNotification, "providers", "alerts", "receivers"),
-		Register:  registerNotification,
+		Gates:    map[string]bool{"CacheSecretsAndConfigMaps": false, "DisableConfigWatchers": false, "ObjectLevelWorkloadIdentity": false},
+		Serves:   resources(groupNotification, "providers", "alerts", "receivers"),
+		Register: registerNotification,
 	},
 	{
 		Name: "image-reflector-controller", Short: "image-reflector", Flags: flags(common, groupTokenCache, groupACL, reflectorFlags),

@@ -35,5 +35,7 @@ func registerNotification(m *kernel.Manager, v Values) error {
 		PathMetrics:       v.Bool("export-http-path-metrics"),
 		PublicOnly:        v.Bool(publicAddressesOnly.Name),
 		Dir:               dir,
+		Clouds:            clouds(m, v),
+		DefaultAccount:    v.String("default-service-account"),
 	})
 }

@@ -30,7 +30,8 @@ func rightsOf(controller string) rights {
 		return rights{configs: []string{"secrets", "configmaps"}, accounts: true, impersonates: true,
 			extra: []rbacv1.PolicyRule{rule(groupSource, "create,patch,delete", "helmcharts"), definitions()}}
 	case "notification-controller":
-		return rights{configs: []string{"secrets"}, extra: annotates(controller)}
+		return rights{configs: []string{"secrets"}, accounts: true,
+			extra: append(annotates(controller), rule("", "create", "serviceaccounts/token"))}
 	case "image-reflector-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
 			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces"), rule("", "create", "serviceaccounts/token")}}

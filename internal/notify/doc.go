@@ -31,6 +31,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
 	"github.com/gitops-toolkit/flux/internal/notify/inbound"
@@ -47,6 +48,10 @@ type Options struct {
 	RateLimitInterval time.Duration
 	// PathMetrics labels HTTP metrics with the path of each request.
 	PathMetrics bool
+	// Clouds gets the identities of Providers without a token.
+	Clouds *cloud.Clouds
+	// DefaultAccount is the ServiceAccount of Providers that name none.
+	DefaultAccount string
 	// PublicOnly forbids addresses of Providers and token issuers that are not of the internet.
 	PublicOnly bool
 	// Dir is where events that a stop leaves are spooled.
@@ -63,7 +68,7 @@ func Register(m *kernel.Manager, o Options) error {
 	}
 	policy := providers.Policy{PublicOnly: o.PublicOnly}
 	secrets := newSecrets(m)
-	out := &outbox{m: m, senders: newSenders(m, secrets, policy), log: ctrllog.Log.WithName("event-server")}
+	out := &outbox{m: m, senders: newSenders(m, secrets, policy, o), log: ctrllog.Log.WithName("event-server")}
 	router := newRouter(m, out)
 	router.gather = newGatherer(router, out.senders.mails, filepath.Join(o.Dir, "memory.json"))
 	if err := serveEvents(router, o); err != nil {

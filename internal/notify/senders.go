@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
@@ -21,6 +21,9 @@ type senders struct {
 	secrets *secrets
 	policy  providers.Policy
 	mails   *providers.Mails
+	clouds  *cloud.Clouds
+	// account is the ServiceAccount of Providers that name none.
+	account string
 	mu      sync.Mutex
 	open    map[types.NamespacedName]*opened
 }
@@ -34,8 +37,8 @@ type opened struct {
 	sender     providers.BatchSender
 }
 
-func newSenders(m *kernel.Manager, s *secrets, policy providers.Policy) *senders {
-	return &senders{m: m, secrets: s, policy: policy, mails: providers.NewMails(), open: map[types.NamespacedName]*opened{}}
+func newSenders(m *kernel.Manager, s *secrets, policy providers.Policy, o Options) *senders {
+	return &senders{m: m, secrets: s, policy: policy, mails: providers.NewMails(), clouds: o.Clouds, account: o.DefaultAccount, open: map[types.NamespacedName]*opened{}}
 }
 
 // get returns the sender of a Provider.
@@ -70,14 +73,11 @@ func (s *senders) current(namespace string, o *opened) bool {
 }
 
 func (s *senders) make(ctx context.Context, p *notificationv1.Provider) (*opened, error) {
-	if p.Spec.ServiceAccountName != "" {
-		if !s.m.Gate(kernel.GateObjectLevelWorkloadIdentity) {
-			return nil, errors.New("spec.serviceAccountName needs the feature gate ObjectLevelWorkloadIdentity")
-		}
-		return nil, errors.New("spec.serviceAccountName: logging in as a service account is not built yet, use a token in secretRef")
+	account, err := s.identity(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	o := &opened{uid: p.UID, generation: p.Generation, versions: map[string]string{}, read: time.Now()}
-	var err error
 	o.config, err = providers.Read(p, func(name string) (map[string][]byte, error) {
 		data, version, err := s.secrets.get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name})
 		o.versions[name] = version
@@ -92,10 +92,28 @@ func (s *senders) make(ctx context.Context, p *notificationv1.Provider) (*opened
 	for _, warning := range o.config.Warnings {
 		ctrllog.Log.WithName("event-server").Info(warning, "provider", p.Namespace+"/"+p.Name)
 	}
+	o.config.Clouds, o.config.Account = s.clouds, account
 	o.config.Policy, o.config.Mails = s.policy, s.mails
 	o.config.RevisionURL = s.revisionURL
 	o.sender, err = o.config.Open()
 	return o, err
+}
+
+// identity is the ServiceAccount whose identity at a cloud the Provider uses; nil: the controller's.
+func (s *senders) identity(ctx context.Context, p *notificationv1.Provider) (*cloud.Account, error) {
+	name := p.Spec.ServiceAccountName
+	if err := s.m.CheckCloudAccount(name, "spec.serviceAccountName", "provider"); err != nil {
+		return nil, err
+	}
+	fallback := s.account
+	if p.Spec.SecretRef != nil || !providers.UsesCloud(p.Spec.Type) {
+		fallback = ""
+	}
+	account, err := s.m.CloudAccount(ctx, p.Namespace, name, fallback)
+	if err != nil {
+		return nil, &readError{err}
+	}
+	return cloud.AccountOf(account), nil
 }
 
 // forget lets go of the connections of a Provider that is no more.

@@ -131,7 +131,8 @@ func (c *Clouds) gcpOwn(ctx context.Context, id Identity) (string, time.Time, er
 		client := c.client(id, false)
 		defer client.CloseIdleConnections()
 		ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
-		credentials, err := google.CredentialsFromJSON(ctx, data, scopeGCP) //nolint:staticcheck // the operator's own file
+		//lint:ignore SA1019 the file is the operator's own, of whatever kind
+		credentials, err := google.CredentialsFromJSON(ctx, data, scopeGCP)
 		if err != nil {
 			return "", time.Time{}, fmt.Errorf("GOOGLE_APPLICATION_CREDENTIALS: %w", err)
 		}
@@ -139,7 +140,7 @@ func (c *Clouds) gcpOwn(ctx context.Context, id Identity) (string, time.Time, er
 	}
 	answer, err := c.gcpMetadata(ctx, "instance/service-accounts/default/token")
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("Google Cloud: %w: %w", ErrNoIdentity, err)
+		return "", time.Time{}, fmt.Errorf("gcp: %w: %w", ErrNoIdentity, err)
 	}
 	return c.readOAuth(gcpMetadataService, []byte(answer))
 }
@@ -191,10 +192,11 @@ func oauthToken(s oauth2.TokenSource) (string, time.Time, error) {
 	if err == nil {
 		return t.AccessToken, t.Expiry, nil
 	}
+	const service = "Google OAuth 2"
 	if r, ok := err.(*oauth2.RetrieveError); ok {
-		return "", time.Time{}, answered("Google OAuth 2", r.Response.StatusCode, r.Body)
+		return "", time.Time{}, answered(service, r.Response.StatusCode, r.Body)
 	}
-	return "", time.Time{}, fmt.Errorf("Google OAuth 2 cannot be asked: %w", bare(err)) //nolint:staticcheck // a name
+	return "", time.Time{}, fmt.Errorf("%s cannot be asked: %w", service, bare(err))
 }
 
 const gcpMetadataService = "the Google metadata server"

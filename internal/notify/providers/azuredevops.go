@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 func init() {
@@ -21,7 +20,6 @@ type azureDevOps struct {
 	*Config
 	repo  string
 	login string // empty: the controller's identity
-	own   minted
 }
 
 func newAzureDevOps(c *Config) (*azureDevOps, error) {
@@ -58,7 +56,7 @@ func (a *azureDevOps) authorize(ctx context.Context) (http.Header, error) {
 	if a.login != "" {
 		return header("Authorization", a.login), nil
 	}
-	token, err := a.own.get(func() (string, time.Duration, error) { return a.azureToken(ctx, azureDevOpsResource) })
+	token, err := a.azureToken(ctx, azureDevOpsResource)
 	return header("Authorization", "Bearer "+token), err
 }
 

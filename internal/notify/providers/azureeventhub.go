@@ -28,7 +28,6 @@ type eventHub struct {
 	*Config
 	url          string
 	keyName, key string
-	own          minted
 }
 
 func newEventHub(c *Config) (Sender, error) {
@@ -103,7 +102,7 @@ func (h *eventHub) authorization(ctx context.Context) (string, error) {
 	case h.Token != "":
 		return "Bearer " + h.Token, nil
 	}
-	token, err := h.own.get(func() (string, time.Duration, error) { return h.azureToken(ctx, eventHubResource) })
+	token, err := h.azureToken(ctx, eventHubResource)
 	return "Bearer " + token, err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 )
 
@@ -48,6 +49,10 @@ type Config struct {
 	Proxy *url.URL
 	// Timeout of one attempt.
 	Timeout time.Duration
+	// Clouds and Account are the identity at clouds, for types that log in without a token: the
+	// controller's own without an Account.
+	Clouds  *cloud.Clouds
+	Account *cloud.Account
 	// Policy on addresses.
 	Policy Policy
 	// Mails is what is known of earlier mails; nil: nothing is kept.
