@@ -301,3 +301,30 @@ func TestAccessAcrossNamespaces(t *testing.T) {
 	l.patch(repo, fmt.Sprintf(`{"spec":{"accessFrom":{"namespaceSelectors":[{"matchLabels":{"kubernetes.io/metadata.name":%q}}]}}}`, l.namespace))
 	l.picked("across", "1.0.0")
 }
+
+// TestCertificates has a registry with a private authority that asks for a client certificate, and one without TLS.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	authority := registrytest.NewAuthority(t)
+	l := newLab(t, registrytest.Options{Authority: authority, ClientCertificate: true}, git.Options{})
+	l.start()
+	cert, key := authority.Issue(t, time.Now().Add(time.Hour))
+	l.create(&corev1.Secret{ObjectMeta: l.meta("full"), Data: map[string][]byte{"ca.crt": authority.PEM, "tls.crt": cert, "tls.key": key}})
+	l.create(&corev1.Secret{ObjectMeta: l.meta("empty"), Data: map[string][]byte{"x": []byte("y")}})
+	for name, tc := range map[string]struct{ secret, reason, message string }{
+		"none":  {"", "ReadOperationFailed", "spec.certSecretRef"},
+		"empty": {"empty", "AuthenticationFailed", "invalid '" + l.namespace + "/empty' secret data"},
+		// Let in, the registry says that there is no such image.
+		"full": {"full", "ReadOperationFailed", "NAME_UNKNOWN"},
+	} {
+		l.createRepository(name, func(o *imagev1.ImageRepository) {
+			if tc.secret != "" {
+				o.Spec.CertSecretRef = &meta.LocalObjectReference{Name: tc.secret}
+			}
+		})
+		o := l.repository(name, "failed", func(o *imagev1.ImageRepository) bool { return failed(o, tc.reason) })
+		if !strings.Contains(readyOf(o).Message, tc.message) {
+			t.Errorf("%s: %q, want %q", name, readyOf(o).Message, tc.message)
+		}
+	}
+}

@@ -401,3 +401,33 @@ func TestManyPushers(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicySelector has two policies, one of which the automation selects, and one whose label comes later.
+func TestPolicySelector(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.start()
+	l.commit(map[string]string{"a.yaml": l.marked("app", "old:1"), "b.yaml": l.marked("other", "old:1")}, "Begin")
+	l.push("app", "1.0.0")
+	l.createRepository("app", nil)
+	l.createPolicy("app", "app", func(o *imagev1.ImagePolicy) { o.Labels = map[string]string{"team": "web"} })
+	l.createPolicy("other", "app", nil)
+	l.picked("app", "1.0.0")
+	l.picked("other", "1.0.0")
+	l.createSource("fleet", nil)
+	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) {
+		o.Spec.PolicySelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "web"}}
+	})
+	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+	if got := l.gitCmd("diff", "--name-only", "main~1", "main"); got != "a.yaml" || len(o.Status.ObservedPolicies) != 1 {
+		t.Errorf("files %q, policies %v", got, o.Status.ObservedPolicies)
+	}
+	if len(o.Status.Conditions) != 1 { // A marker of another automation is none of its business.
+		t.Errorf("conditions %+v", o.Status.Conditions)
+	}
+	l.patch(&imagev1.ImagePolicy{ObjectMeta: l.meta("other")}, `{"metadata":{"labels":{"team":"web"}}}`)
+	l.update("auto", "pushed for both", func(o *imagev1.ImageUpdateAutomation) bool { return len(o.Status.ObservedPolicies) == 2 })
+	if got := l.gitCmd("diff", "--name-only", "main~1", "main"); got != "b.yaml" {
+		t.Errorf("files %q", got)
+	}
+}

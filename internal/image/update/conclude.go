@@ -34,7 +34,6 @@ func (r *run) conclude() kernel.Outcome {
 	if !ok { // A panic of the job.
 		return kernel.Failed(meta.FailedReason, r.req.Job.Err).Backoff()
 	}
-	out.recordPush(r.obj)
 	if err := r.req.Job.Err; err != nil {
 		var f *failure
 		if !errors.As(err, &f) {

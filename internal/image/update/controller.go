@@ -110,9 +110,9 @@ func (c *controller) Finalize(context.Context, *request) kernel.Outcome { return
 
 // Reconcile makes one attempt: it starts the job, or concludes from its result.
 func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome {
-	if req.Job != nil && req.Job.Superseded {
-		if r, ok := req.Job.Value.(*result); ok && r != nil {
-			r.recordPush(req.Object) // It came so far before it was overtaken.
+	if req.Job != nil {
+		if r, ok := req.Job.Value.(*result); ok {
+			r.recordPush(req.Object) // It may have come so far before it was overtaken.
 		}
 	}
 	r, f := c.newRun(ctx, req)
