@@ -31,12 +31,12 @@ func rightsOf(controller string) rights {
 			extra: []rbacv1.PolicyRule{rule(groupSource, "create,patch,delete", "helmcharts"), definitions()}}
 	case "notification-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
-			extra: append(annotates(controller), rule("", "create", "serviceaccounts/token"))}
+			extra: annotates(controller)}
 	case "image-reflector-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
-			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces"), rule("", "create", "serviceaccounts/token")}}
+			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces")}}
 	case "image-automation-controller":
-		return rights{configs: []string{"secrets"}, accounts: true, extra: []rbacv1.PolicyRule{rule("", "create", "serviceaccounts/token")}}
+		return rights{configs: []string{"secrets"}, accounts: true}
 	case "source-watcher":
 		return rights{extra: []rbacv1.PolicyRule{
 			rule(groupSource, "create,patch,delete", "externalartifacts"),
