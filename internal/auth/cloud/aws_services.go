@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -37,6 +36,9 @@ func (c *Clouds) signed(ctx context.Context, k AWSKeys, service, region string, 
 	return r
 }
 
+// ecr is how errors call the service.
+const ecr = "Amazon ECR"
+
 // publicECR is the registry of public images, which lives in one region.
 const publicECR = "public.ecr.aws"
 
@@ -61,7 +63,7 @@ func (c *Clouds) awsRegistry(ctx context.Context, id Identity, host string) (aut
 		return auth.Login{}, time.Time{}, err
 	}
 	answer, err := c.do(ctx, id, c.signed(ctx, keys, service, region, call{
-		method: http.MethodPost, url: "https://" + api + "/", service: "Amazon ECR", body: []byte("{}"),
+		method: http.MethodPost, url: "https://" + api + "/", service: ecr, body: []byte("{}"),
 		header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target}},
 	}))
 	if err != nil {
@@ -90,7 +92,7 @@ func readECR(answer []byte) (auth.Login, time.Time, error) {
 	plain, decodeErr := base64.StdEncoding.DecodeString(one.Token)
 	user, password, found := strings.Cut(string(plain), ":")
 	if err != nil || decodeErr != nil || !found {
-		return auth.Login{}, time.Time{}, errors.New("Amazon ECR: the answer holds no login") //nolint:staticcheck // a name
+		return auth.Login{}, time.Time{}, fmt.Errorf("%s: the answer holds no login", ecr)
 	}
 	return auth.Login{Username: user, Password: password}, time.Unix(int64(one.Expires), 0), nil
 }

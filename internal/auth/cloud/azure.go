@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -116,7 +115,7 @@ func (c *Clouds) azureManaged(ctx context.Context, client, resource string) (str
 		header: http.Header{"Metadata": {"true"}}, service: service, local: true,
 	})
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("Azure: %w: %w", ErrNoIdentity, err)
+		return "", time.Time{}, fmt.Errorf("azure: %w: %w", ErrNoIdentity, err)
 	}
 	return c.readOAuth(service, answer)
 }
@@ -268,7 +267,7 @@ func (c *Clouds) aksDescribe(ctx context.Context, id Identity, cluster string) (
 		}
 	}
 	if len(addresses) == 0 {
-		return nil, nil, errors.New(service + ": the cluster has no kubeconfig")
+		return nil, nil, fmt.Errorf("%s: the cluster has no kubeconfig", service)
 	}
 	return addresses, ca, nil
 }

@@ -206,7 +206,7 @@ func (b *blobs) open(ctx context.Context, o object) (io.ReadCloser, string, erro
 func azureError(err error) error {
 	var refused *azidentity.AuthenticationFailedError
 	if errors.As(err, &refused) {
-		return &deniedError{fmt.Errorf("Microsoft Entra ID refuses the credentials: %s", entraSays(refused.RawResponse))}
+		return &deniedError{fmt.Errorf("%s refuses the credentials: %s", "Microsoft Entra ID", entraSays(refused.RawResponse))}
 	}
 	var said *azcore.ResponseError
 	if !errors.As(err, &said) {
