@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 )
@@ -46,8 +47,11 @@ func TestRestartOfMany(t *testing.T) {
 	}
 	l.start()
 	for i := range n {
-		if name := fmt.Sprintf("app%d", i); l.verdicts(name) == before[i] {
-			l.passes(name, 1)
+		name := fmt.Sprintf("app%d", i)
+		for deadline := time.Now().Add(patience); l.verdicts(name) == before[i]; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s was not looked at after the restart", name)
+			}
 		}
 	}
 	seen := l.proxy.take()
