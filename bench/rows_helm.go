@@ -29,8 +29,8 @@ func init() {
 }
 
 var (
-	helmRepositories = schema.GroupVersionResource{Group: fluxURL, Version: "v1", Resource: "helmrepositories"}
-	helmCharts       = schema.GroupVersionResource{Group: fluxURL, Version: "v1", Resource: "helmcharts"}
+	indexSources = schema.GroupVersionResource{Group: fluxURL, Version: "v1", Resource: "helmrepositories"}
+	chartSources = schema.GroupVersionResource{Group: fluxURL, Version: "v1", Resource: "helmcharts"}
 )
 
 const (
@@ -203,7 +203,7 @@ func (w *world) watched(ctx context.Context, work func() error) (effort, error) 
 
 func (w *world) offerIndex(ctx context.Context, url string) error {
 	o := object(fluxURL+"/v1", "HelmRepository", "bench", map[string]any{"interval": "2s", "url": url})
-	if _, err := w.dyn.Resource(helmRepositories).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
+	if _, err := w.dyn.Resource(indexSources).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	return w.awaitIndex(ctx, 1)
@@ -213,14 +213,14 @@ func (w *world) offerIndex(ctx context.Context, url string) error {
 func (w *world) awaitIndex(ctx context.Context, n int) error {
 	seen := map[string]bool{}
 	if n > 1 { // the one of before
-		got, err := w.dyn.Resource(helmRepositories).Namespace(namespace).Get(ctx, "bench", metav1.GetOptions{})
+		got, err := w.dyn.Resource(indexSources).Namespace(namespace).Get(ctx, "bench", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		revision, _, _ := unstructured.NestedString(got.Object, "status", "artifact", "revision")
 		seen[revision] = true
 	}
-	return w.watch(ctx, helmRepositories, func(o *unstructured.Unstructured) bool {
+	return w.watch(ctx, indexSources, func(o *unstructured.Unstructured) bool {
 		revision, _, _ := unstructured.NestedString(o.Object, "status", "artifact", "revision")
 		return revision != "" && !seen[revision]
 	})
@@ -231,12 +231,12 @@ func (w *world) createCharts(ctx context.Context) error {
 		o := object(fluxURL+"/v1", "HelmChart", fmt.Sprintf("chart-%d", i), map[string]any{
 			"interval": "1h", "chart": fmt.Sprintf("chart-%03d", i), "sourceRef": map[string]any{"kind": "HelmRepository", "name": "bench"},
 		})
-		if _, err := w.dyn.Resource(helmCharts).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
+		if _, err := w.dyn.Resource(chartSources).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
 			return err
 		}
 	}
 	ready := map[string]bool{}
-	return w.watch(ctx, helmCharts, func(o *unstructured.Unstructured) bool {
+	return w.watch(ctx, chartSources, func(o *unstructured.Unstructured) bool {
 		if conditionStatus(o, "Ready") == "True" {
 			ready[o.GetName()] = true
 		}
