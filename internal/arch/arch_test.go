@@ -169,6 +169,15 @@ var execAllowed = map[string]string{
 	"github.com/minio/minio-go/v7/pkg/credentials":                   "credential_process of AWS profiles; buckets use static, anonymous and LDAP credentials only",
 	"golang.org/x/oauth2/google/externalaccount":                     "executable credentials of the operator's own GOOGLE_APPLICATION_CREDENTIALS, off unless GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES; key files in Secrets must be of the type service_account",
 	"golang.org/x/sys/execabs":                                       "wrapper only",
+	"github.com/getsops/sops/v3/age":                                 "key commands and age plugins; only its type of key is read, internal/kustomize/decrypt opens age keys itself",
+	"github.com/getsops/sops/v3/pgp":                                 "the gpg program; only its type of key is read, internal/kustomize/decrypt uses OpenPGP in process",
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds":          "credential_process of AWS profiles, linked by SOPS; requests to AWS KMS are made by hand with credentials of ours",
+	"github.com/googleapis/enterprise-certificate-proxy/client":      "certificate helpers of Google's clients, linked by SOPS; requests to Google Cloud KMS are made by hand",
+	"cloud.google.com/go/auth/internal/transport/cert":               "as enterprise-certificate-proxy",
+	"cloud.google.com/go/auth/credentials/internal/externalaccount":  "executable credentials in Google's clients, linked by SOPS, which nobody makes here",
+	"google.golang.org/api/internal/cert":                            "as enterprise-certificate-proxy",
+	"github.com/hashicorp/go-sockaddr":                               "asks for routes in address templates; Vault's client only parses addresses with it",
+	"github.com/mitchellh/go-homedir":                                "asks a shell for the home directory, for the token file of SOPS's Vault key, which is not used",
 }
 
 func TestNoChildProcessInControllers(t *testing.T) {
