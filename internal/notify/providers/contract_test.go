@@ -312,7 +312,8 @@ func (c contract) redirects(t *testing.T, name string) {
 		if err := sender.Send(t.Context(), sample()); err == nil {
 			t.Errorf("%d counts as success", code)
 		}
-		if len(n.sent) != 1 {
+		// Some log in first, elsewhere; nothing may reach where the redirect leads.
+		if len(n.sent) == 0 || strings.Contains(strings.Join(n.sent, "\n"), "evil.example.org") {
 			t.Errorf("%d was followed: %v", code, n.sent)
 		}
 	}
