@@ -6,9 +6,11 @@ need=()
 command -v git >/dev/null || need+=(git)
 command -v ssh >/dev/null || need+=(openssh-client)
 command -v gpg >/dev/null || need+=(gnupg)
+command -v chromium >/dev/null || need+=(chromium)
+command -v prometheus-alertmanager >/dev/null || need+=(prometheus-alertmanager)
 [ ${#need[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-else
-  echo "not installed: ${need[*]}; the tests that use them are skipped" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null && exit 0
 fi
+echo "not installed: ${need[*]}; the tests that use them are skipped" >&2

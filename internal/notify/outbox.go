@@ -6,6 +6,10 @@ import (
 	"sync"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
@@ -63,8 +67,21 @@ func (o *outbox) run(ctx context.Context, spool string) error {
 	return nil
 }
 
-// deliver makes one attempt for items of one Provider and one Alert.
+// deliver makes one attempt for items of one Provider and one Alert, and traces it.
 func (o *outbox) deliver(ctx context.Context, items []dispatch.Item) error {
+	ctx, span := otel.Tracer("github.com/gitops-toolkit/flux").Start(ctx, "deliver "+items[0].Type, trace.WithAttributes(
+		attribute.String("provider", items[0].Provider.String()), attribute.String("alert", items[0].Alert.String()),
+		attribute.String("object", items[0].Event.Object()), attribute.Int("events", len(items)),
+	))
+	defer span.End()
+	err := o.attempt(ctx, items)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	return err
+}
+
+func (o *outbox) attempt(ctx context.Context, items []dispatch.Item) error {
 	p := &notificationv1.Provider{}
 	err := o.m.Client().Get(ctx, items[0].Provider, p)
 	if apierrors.IsNotFound(err) {
