@@ -46,8 +46,8 @@ func TestCompose(t *testing.T) {
 		inline, want string
 	}{
 		"nothing":                              {nil, `{}`, `{}`},
-		"later documents win, maps are merged": {[]values.Reference{doc("first"), doc("second")}, `{}`, `{"a":1,"list":[3],"m":{"x":1,"k":2}}`},
-		"inline wins over documents":           {[]values.Reference{doc("first")}, `{"a":2,"m":{"z":3}}`, `{"a":2,"list":[1,2],"m":{"x":1,"k":1,"z":3}}`},
+		"later documents win, maps are merged": {[]values.Reference{doc("first"), doc("second")}, `{}`, `{"a":1,"list":[3],"m":{"k":2,"x":1}}`},
+		"inline wins over documents":           {[]values.Reference{doc("first")}, `{"a":2,"m":{"z":3}}`, `{"a":2,"list":[1,2],"m":{"k":1,"x":1,"z":3}}`},
 		"a path wins over inline":              {[]values.Reference{single("plain", "a")}, `{"a":2}`, `{"a":"text"}`},
 		"a path wins over later documents":     {[]values.Reference{single("plain", "m.k"), doc("second")}, `{}`, `{"list":[3],"m":{"k":"text"}}`},
 		"types are read as by --set":           {[]values.Reference{single("number", "n")}, `{}`, `{"n":5}`},
