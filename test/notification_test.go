@@ -92,7 +92,7 @@ type post struct {
 	notification *harness.Process
 }
 
-func beginPost(t *testing.T) *post {
+func beginPost(t *testing.T, more ...string) *post {
 	t.Helper()
 	s := begin(t)
 	p := &post{scenario: s, shard: "post-" + s.ns}
@@ -110,8 +110,12 @@ func beginPost(t *testing.T) *post {
 	s.must(free.Close(), "free the port")
 	p.notification, err = stack.Add(s.ctx, "notification-controller", "--receiverAddr="+p.hooks)
 	s.must(err, "start notification-controller")
-	for _, name := range []string{"source-controller", "kustomize-controller"} {
-		_, err := stack.Add(s.ctx, name, "--events-addr="+p.notification.EventsURL, "--watch-label-selector="+shardLabel+"="+p.shard)
+	for _, name := range append([]string{"source-controller", "kustomize-controller"}, more...) {
+		flags := []string{"--events-addr=" + p.notification.EventsURL, "--watch-label-selector=" + shardLabel + "=" + p.shard}
+		if name == "image-reflector-controller" {
+			flags = append(flags, "--storage-path="+dir+"/tags")
+		}
+		_, err := stack.Add(s.ctx, name, flags...)
 		s.must(err, "start "+name)
 	}
 	return p
