@@ -1,8 +1,12 @@
 package apply
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // TestSecretRefusal plants values in Secrets that the server refuses and looks for them in the error.
@@ -39,5 +43,18 @@ stringData: {.dockerconfigjson: canary-3}`, nil)
 	}
 	if strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "Value:12") {
 		t.Errorf("a value is in the error:\n%s", err)
+	}
+}
+
+// TestSensitiveRefusal is about objects that are no Secrets and hold something decrypted.
+func TestSensitiveRefusal(t *testing.T) {
+	t.Parallel()
+	object := &unstructured.Unstructured{Object: map[string]any{"kind": "ConfigMap", "spec": map[string]any{"a": "word", "b": "word-and-more"}}}
+	refusal := errors.New(`invalid "word-and-more" of kind ConfigMap, or "word"`)
+	for sensitive, want := range map[bool]string{false: refusal.Error(), true: `invalid "***" of kind ConfigMap, or "***"`} {
+		v := &verdict{item: &item{obj: object, sensitive: sensitive, ref: Ref{GroupVersionKind: schema.GroupVersionKind{Kind: "ConfigMap"}}}, err: refusal}
+		if got := redacted(v).Error(); got != want {
+			t.Errorf("sensitive %v: %s, want %s", sensitive, got, want)
+		}
 	}
 }
