@@ -66,6 +66,7 @@ var All = []Controller{
 			"ExternalArtifact": false, "CancelHealthCheckOnNewRevision": false, "DisableConfigWatchers": false,
 			"DirectSourceFetch": false, "MigrateAPIVersion": false, "ObjectLevelWorkloadIdentity": false,
 		},
+		Idle:                only(),
 		IdleGates:           only("DisableStatusPollerCache", "CancelHealthCheckOnNewRevision"),
 		ImpersonatesDefault: true,
 		Serves:              resources(groupKustomize, "kustomizations"),
@@ -91,7 +92,8 @@ var All = []Controller{
 	},
 	{
 		Name: "notification-controller", Short: "notification", Flags: notificationFlags(),
-		Gates:    map[string]bool{"CacheSecretsAndConfigMaps": false, "DisableConfigWatchers": false, "ObjectLevelWorkloadIdentity": false},
+		Gates: map[string]bool{"CacheSecretsAndConfigMaps": false, "DisableConfigWatchers": false, "ObjectLevelWorkloadIdentity": false},
+		Idle:  only(), IdleGates: only(),
 		Serves:   resources(groupNotification, "providers", "alerts", "receivers"),
 		Register: registerNotification,
 	},
