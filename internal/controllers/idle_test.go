@@ -69,12 +69,12 @@ func TestFlagsWithoutEffectSaySo(t *testing.T) {
 }
 
 func TestHelpNamesGates(t *testing.T) {
-	source, _ := Find("source-controller")
-	for _, f := range source.Flags {
+	kustomize, _ := Find("kustomize-controller")
+	for _, f := range kustomize.Flags {
 		if f.Name != "feature-gates" {
 			continue
 		}
-		if text := source.help(f); !strings.Contains(text, "CacheSecretsAndConfigMaps, ObjectLevelWorkloadIdentity (no effect yet).") {
+		if text := kustomize.help(f); !strings.Contains(text, "DisableFailFastBehavior, DisableStatusPollerCache (no effect yet), ExternalArtifact") {
 			t.Errorf("help of --feature-gates: %s", text)
 		}
 	}
