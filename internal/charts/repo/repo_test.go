@@ -161,6 +161,7 @@ func TestWhereCredentialsGo(t *testing.T) {
 	t.Parallel()
 	const mine = "user:hunter2"
 	elsewhere := start(t, false, serve("chart"))
+	//lint:ignore S1021 the handler uses it
 	var home *server
 	home = start(t, false, func(w http.ResponseWriter, r *http.Request) {
 		if to := r.URL.Query().Get("to"); to != "" {

@@ -1,5 +1,7 @@
 package lfs
 
+//lint:file-ignore ST1005 these errors begin with names
+
 import (
 	"bytes"
 	"context"

@@ -2,6 +2,8 @@
 // transfer). In the repository stands a small text for each, a pointer.
 package lfs
 
+//lint:file-ignore ST1005 these errors begin with names
+
 import (
 	"bufio"
 	"bytes"

@@ -79,7 +79,9 @@ func (c *Cluster) Client(o Options) *Client {
 		o.WaitContext = context.Background()
 	}
 	old := helm.New(c.Getter(o.Namespace))
-	old.Namespace, old.WaitContext = o.Namespace, o.WaitContext
+	old.Namespace = o.Namespace
+	//lint:ignore SA1019 the legacy waiter is made by Helm itself, which takes its context from here alone
+	old.WaitContext = o.WaitContext
 	old.SetLogger(o.Log)
 	return &Client{Options: o, cluster: c, legacy: old, log: slog.New(o.Log)}
 }

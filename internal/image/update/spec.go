@@ -111,6 +111,7 @@ func (c *controller) policies(ctx context.Context, obj *imagev1.ImageUpdateAutom
 	}
 	all := map[string]bool{}
 	for i := range list.Items {
+		//lint:ignore SA1019 a policy that an older controller left has only the old field
 		all[list.Items[i].Name] = list.Items[i].Status.LatestRef != nil || list.Items[i].Status.LatestImage != ""
 	}
 	return spec.Selected(list.Items, selector), all, nil

@@ -55,9 +55,11 @@ func (b *builder) noteSecretSources(file string, k *types.Kustomization) {
 			note(ref, secretSource{name: ref, env: true})
 		}
 	}
+	//lint:ignore SA1019 users still write the old fields
 	for _, p := range append(append([]types.Patch{}, k.Patches...), k.PatchesJson6902...) {
 		note(p.Path, secretSource{name: p.Path, patch: true})
 	}
+	//lint:ignore SA1019 users still write the old fields
 	for _, p := range k.PatchesStrategicMerge {
 		if !strings.Contains(string(p), "\n") {
 			note(string(p), secretSource{name: string(p), patch: true})
