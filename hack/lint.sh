@@ -10,7 +10,7 @@ if [ -n "$unformatted" ]; then
 fi
 go vet ./...
 go tool -modfile=hack/tools/go.mod staticcheck ./...
-for module in sandbox test/servers; do
-  (cd "$module" && go vet ./...)
-done
+(cd test/servers && go vet ./...)
+# The sandbox is compiled as hack/sandbox-build.sh does: Kubernetes twice would take minutes.
+(unset CGO_ENABLED GOFLAGS && cd sandbox && go vet ./...)
 echo "lint: clean"
