@@ -71,6 +71,12 @@ func (c *controller) checkSpec(_ context.Context, _ *request, t *target) *kernel
 	if (t.spec().Chart == nil) == (t.spec().ChartRef == nil) {
 		return stop(kernel.Stalled(invalidChartReason, errors.New("invalid Chart reference: set exactly one of spec.chart and spec.chartRef")))
 	}
+	for i, d := range t.spec().DependsOn {
+		if d.Kind != "" && d.Kind != helmv2.HelmReleaseKind {
+			return stop(kernel.Stalled(meta.DependencyNotReadyReason, fmt.Errorf(
+				"spec.dependsOn[%d]: a HelmRelease waits for HelmReleases only, not for the %s '%s': let a Kustomization that applies this object depend on it", i, d.Kind, d.Name)))
+		}
+	}
 	return nil
 }
 

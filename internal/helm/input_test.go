@@ -56,10 +56,13 @@ metadata: {name: {{ .Release.Name }}-away, namespace: no-such-namespace}
 	}{
 		"template": {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"broken":true}`) }, "InstallFailed", "demo/templates/config.yaml:10:"},
 		"schema":   {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"message":5}`) }, "InstallFailed", "message"},
-		"hook":     {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"hook":true}`) }, "InstallFailed", "failed pre-install"},
-		"kind":     {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"kind":true}`) }, "InstallFailed", "ensure CRDs are installed first"},
-		"away":     {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"away":true}`) }, "InstallFailed", `namespaces "no-such-namespace" not found`},
-		"large":    {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "large" }, "InstallFailed", "bytes in Helm's storage"},
+		"depends": {func(s *helmv2.HelmReleaseSpec) {
+			s.DependsOn = []meta.DependencyReference{{Name: "x", Kind: "Certificate"}}
+		}, meta.DependencyNotReadyReason, "HelmReleases only"},
+		"hook":  {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"hook":true}`) }, "InstallFailed", "failed pre-install"},
+		"kind":  {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"kind":true}`) }, "InstallFailed", "ensure CRDs are installed first"},
+		"away":  {func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"away":true}`) }, "InstallFailed", `namespaces "no-such-namespace" not found`},
+		"large": {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "large" }, "InstallFailed", "bytes in Helm's storage"},
 		"values": {func(s *helmv2.HelmReleaseSpec) {
 			s.ValuesFrom = []helmv2.ValuesReference{{Kind: "ConfigMap", Name: "absent"}}
 		}, "ValuesError", "could not resolve ConfigMap chart values reference '" + l.namespace + "/absent' with key 'values.yaml': configmaps \"absent\" not found"},

@@ -41,20 +41,20 @@ func Command(s *session.Session, root *cobra.Command) *cobra.Command {
 		Long:  "Plugins are programs called flux-<name>; 'flux <name>' runs them. They are kept in $HOME/.fluxcd/plugins, or the directory that " + DirEnv + " names.",
 	}
 	cmd.AddCommand(
-		m.command("install <name>[@<version>|@<digest>]", "Install a plugin from the catalog", nil, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		m.command("install <name>[@<version>|@<digest>]", "Install a plugin from the catalog", "flux plugin install operator", nil, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			name, wanted, _ := strings.Cut(args[0], "@")
 			return m.install(ctx, name, wanted)
 		}),
-		m.command("list", "List the plugins that are installed", []string{"ls"}, cobra.NoArgs, func(context.Context, []string) error { return m.list() }),
-		m.command("search [query]", "Search the catalog", nil, cobra.MaximumNArgs(1), m.search),
-		m.command("uninstall <name>", "Remove a plugin", []string{"delete"}, cobra.ExactArgs(1), func(_ context.Context, args []string) error { return m.uninstall(args[0]) }),
-		m.command("update [name]", "Update plugins that were installed from the catalog", []string{"upgrade"}, cobra.MaximumNArgs(1), m.update),
+		m.command("list", "List the plugins that are installed", "flux plugin list", []string{"ls"}, cobra.NoArgs, func(context.Context, []string) error { return m.list() }),
+		m.command("search [query]", "Search the catalog", "flux plugin search operator", nil, cobra.MaximumNArgs(1), m.search),
+		m.command("uninstall <name>", "Remove a plugin", "flux plugin uninstall operator", []string{"delete"}, cobra.ExactArgs(1), func(_ context.Context, args []string) error { return m.uninstall(args[0]) }),
+		m.command("update [name]", "Update plugins that were installed from the catalog", "flux plugin update", []string{"upgrade"}, cobra.MaximumNArgs(1), m.update),
 	)
 	return cmd
 }
 
-func (m *manager) command(use, short string, aliases []string, args cobra.PositionalArgs, run func(context.Context, []string) error) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Aliases: aliases, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+func (m *manager) command(use, short, example string, aliases []string, args cobra.PositionalArgs, run func(context.Context, []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Example: "  " + example, Aliases: aliases, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), m.Timeout)
 		defer cancel()
 		return run(ctx, args)
