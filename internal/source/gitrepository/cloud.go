@@ -37,6 +37,9 @@ func cloudProvider(obj *sourcev1.GitRepository) string {
 
 // checkAccount refuses a ServiceAccount while the gate for it is off.
 func (c *controller) checkAccount(obj *sourcev1.GitRepository) *failure {
+	if obj.Spec.ServiceAccountName == "" {
+		return nil
+	}
 	if err := c.accounts.CheckCloudAccount(obj.Spec.ServiceAccountName, "spec.serviceAccountName", "provider"); err != nil {
 		f := stalled(kernel.FeatureGateDisabledReason, err)
 		f.unobserved = true
