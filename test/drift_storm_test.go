@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/gitops-toolkit/flux/test/harness"
 )
@@ -134,7 +137,12 @@ func (i *island) watchHealing() *healing {
 	resource := i.dyn.Resource(configMaps).Namespace(i.ns)
 	list, err := resource.List(i.ctx, metav1.ListOptions{})
 	i.must(err, "list ConfigMaps")
-	w, err := resource.Watch(i.ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	// An API server may end a watch at any time: it goes on where it was.
+	w, err := watchtools.NewRetryWatcherWithContext(i.ctx, list.GetResourceVersion(), &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return resource.Watch(ctx, o)
+		},
+	})
 	i.must(err, "watch ConfigMaps")
 	i.Cleanup(w.Stop)
 	go func() {

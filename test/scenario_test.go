@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -151,6 +152,10 @@ func (s *scenario) await(kind, name, what string, accept func(*unstructured.Unst
 	var last *unstructured.Unstructured
 	for ctx.Err() == nil {
 		w, err := s.c.Watch(ctx, list, client.InNamespace(s.object(kind, name).GetNamespace()), client.MatchingFields{"metadata.name": name})
+		if apimeta.IsNoMatchError(err) { // its definition is not served yet, or not again
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
 		s.must(err, "watch "+kind)
 		if last = s.get(kind, name); accept(last) {
 			w.Stop()
