@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes parsers of what comes from outside, each target for FUZZTIME.
 #
-#   hack/fuzz.sh        the targets of `make test`: archives, layers, chart indexes, ignore rules, manifests, bucket keys
+#   hack/fuzz.sh        the targets of `make test`: archives, layers, chart indexes, ignore rules, manifests
 #   hack/fuzz.sh all    every target of the module
 #
 # The default of 10s keeps `make test` within its half hour on two cores, as each target is also compiled anew with
@@ -17,12 +17,21 @@ else
 internal/artifact/unpack FuzzLayer
 internal/artifact/ignore FuzzParse
 internal/charts/index FuzzConvert
-internal/registry FuzzManifest
-internal/source/bucket FuzzKeys"
+internal/registry FuzzManifest"
 fi
+fuzz() {
+  go test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 2 >"$out" 2>&1 </dev/null
+}
+
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 while read -r package target; do
   echo "fuzz $package $target for $time"
-  go test "./$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -parallel 2 >"$out" 2>&1 </dev/null || { cat "$out"; exit 1; }
+  fuzz "$package" "$target" && continue
+  # Go's fuzzer sometimes trips over its own deadline at the end: that is no finding.
+  if ! grep -q 'Failing input written' "$out" && grep -q 'context deadline exceeded' "$out" && fuzz "$package" "$target"; then
+    continue
+  fi
+  cat "$out"
+  exit 1
 done <<<"$targets"
