@@ -50,12 +50,14 @@ func registerHelm(m *kernel.Manager, v Values) error {
 	}
 	client := fetch.New(fetch.Options{Retries: retries, IdleTimeout: v.Duration("http-timeout")})
 	return helm.Register(m, helm.Options{
-		Charts:           charts.NewCache(client, 0),
-		Clusters:         &kube.Pool{Clients: &apply.ClientPool{}},
-		Health:           health.NewHub(ctx, watches),
-		DigestAlgorithm:  artifact.Algorithm(v.String("snapshot-digest-algo")),
-		OverrideManagers: v.Strings("override-manager"),
-		KubeConfig:       kubeconfig.Policy{AllowExec: v.Bool("insecure-kubeconfig-exec"), AllowInsecureTLS: v.Bool("insecure-kubeconfig-tls")},
-		Releases:         releases,
+		Charts:            charts.NewCache(client, 0),
+		Clusters:          &kube.Pool{Clients: &apply.ClientPool{}},
+		Health:            health.NewHub(ctx, watches),
+		DigestAlgorithm:   artifact.Algorithm(v.String("snapshot-digest-algo")),
+		OverrideManagers:  v.Strings("override-manager"),
+		Clouds:            clouds(m, v),
+		KubeConfigAccount: v.String("default-kubeconfig-service-account"),
+		KubeConfig:        kubeconfig.Policy{AllowExec: v.Bool("insecure-kubeconfig-exec"), AllowInsecureTLS: v.Bool("insecure-kubeconfig-tls")},
+		Releases:          releases,
 	})
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
-	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kustomize"
@@ -69,7 +68,7 @@ func registerKustomize(m *kernel.Manager, v Values) error {
 		StageKinds:        apply.ParseStageKinds(v.String("custom-apply-stage-kinds")),
 		CorrectAtInterval: drift == driftAtInterval,
 		FullPassInterval:  v.Duration("full-pass-interval"),
-		Clouds:            cloud.New(cloud.Options{Mint: m.RequestToken, Size: v.Int("token-cache-max-size"), MaxAge: v.Duration("token-cache-max-duration")}),
+		Clouds:            clouds(m, v),
 		KubeConfigAccount: v.String("default-kubeconfig-service-account"),
 		Decryption: kustomize.DecryptionDefaults{
 			Account: v.String("default-decryption-service-account"), AgeSecret: v.String("sops-age-secret"),

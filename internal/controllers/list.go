@@ -83,8 +83,8 @@ var All = []Controller{
 			"DefaultToRetryOnFailure": false, "ObjectLevelWorkloadIdentity": false,
 		},
 		// Drift is configured by each object, releases of Helm 2 are out of reach, and newer desires always end waits.
-		IdleGates:           only("DetectDrift", "CorrectDrift", "AdoptLegacyReleases", "CancelHealthCheckOnNewRevision", "ObjectLevelWorkloadIdentity"),
-		Idle:                only("token-cache-max-size", "token-cache-max-duration", "default-kubeconfig-service-account"),
+		IdleGates:           only("DetectDrift", "CorrectDrift", "AdoptLegacyReleases", "CancelHealthCheckOnNewRevision"),
+		Idle:                only(),
 		ImpersonatesDefault: true,
 		Serves:              resources(groupHelm, "helmreleases"),
 		Reads:               resources(groupSource, "helmcharts", "ocirepositories", "externalartifacts"),

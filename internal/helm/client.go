@@ -3,65 +3,26 @@ package helm
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
-	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
+	"github.com/gitops-toolkit/flux/internal/clusters"
 	"github.com/gitops-toolkit/flux/internal/helm/kube"
 	"github.com/gitops-toolkit/flux/internal/helm/values"
 )
 
 // clusterFor returns the cluster that a HelmRelease releases to, as whoever it releases.
 func (c *controller) clusterFor(ctx context.Context, hr *helmv2.HelmRelease) (*kube.Cluster, error) {
-	config, err := c.configFor(ctx, hr)
+	finder := clusters.Finder{Manager: c.m, Clouds: c.Clouds, Policy: c.KubeConfig, Account: c.KubeConfigAccount}
+	place := clusters.Place{Namespace: hr.Namespace, KubeConfig: hr.Spec.KubeConfig, ServiceAccount: hr.Spec.ServiceAccountName}
+	config, identity, err := finder.Config(ctx, place)
 	if err != nil {
 		return nil, err
 	}
-	if account := c.m.ServiceAccount(hr.Spec.ServiceAccountName); account != "" {
-		config.Impersonate = rest.ImpersonationConfig{UserName: fmt.Sprintf("system:serviceaccount:%s:%s", hr.Namespace, account)}
-	}
-	return c.Clusters.Get(config, "")
-}
-
-// defaultKubeConfigKeys are looked at in this order where spec.kubeConfig.secretRef names no key.
-var defaultKubeConfigKeys = []string{"value", "value.yaml"}
-
-func (c *controller) configFor(ctx context.Context, hr *helmv2.HelmRelease) (*rest.Config, error) {
-	ref := hr.Spec.KubeConfig
-	switch {
-	case ref == nil:
-		return c.m.RESTConfig(), nil
-	case ref.SecretRef == nil && ref.ConfigMapRef == nil, ref.SecretRef != nil && ref.ConfigMapRef != nil:
-		return nil, errors.New("exactly one of .spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be set")
-	case ref.ConfigMapRef != nil:
-		return nil, errors.New("spec.kubeConfig.configMapRef: this version has no workload identity for remote clusters; use spec.kubeConfig.secretRef")
-	}
-	name := types.NamespacedName{Namespace: hr.Namespace, Name: ref.SecretRef.Name}
-	secret, err := c.m.GetSecret(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("unable to read KubeConfig secret '%s' error: %w", name, err)
-	}
-	keys := defaultKubeConfigKeys
-	if ref.SecretRef.Key != "" {
-		keys = []string{ref.SecretRef.Key}
-	}
-	for _, key := range keys {
-		content := secret.Data[key]
-		if content == nil {
-			continue
-		}
-		config, err := kubeconfig.Parse(content, c.KubeConfig)
-		if err != nil {
-			return nil, fmt.Errorf("KubeConfig secret '%s', key '%s': %w", name, key, err)
-		}
-		return config, nil
-	}
-	return nil, fmt.Errorf("KubeConfig secret '%s' does not contain a '%s' key with a kubeconfig", name, keys[0])
+	return c.Clusters.Get(config, identity)
 }
 
 // valuesFor composes the values of a HelmRelease. They are always read from the controller's own cluster.

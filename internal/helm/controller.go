@@ -29,6 +29,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply/health"
 	"github.com/gitops-toolkit/flux/internal/apply/tracker"
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/kubeconfig"
 	"github.com/gitops-toolkit/flux/internal/helm/charts"
 	"github.com/gitops-toolkit/flux/internal/helm/kube"
@@ -54,6 +55,11 @@ type Options struct {
 	DigestAlgorithm artifact.Algorithm
 	// OverrideManagers are field managers that are taken over (--override-manager).
 	OverrideManagers []string
+	// Clouds prove the identity of ServiceAccounts and of the controller to clusters.
+	Clouds *cloud.Clouds
+	// KubeConfigAccount is whose identity spec.kubeConfig.configMapRef uses where the ConfigMap names none
+	// (--default-kubeconfig-service-account).
+	KubeConfigAccount string
 	// KubeConfig is what kubeconfigs in Secrets may contain.
 	KubeConfig kubeconfig.Policy
 	// Releases watches Helm's storage; nil lists it at each interval.

@@ -93,23 +93,27 @@ func (a *attempt) finalize(ctx context.Context) kernel.Outcome {
 // accessGone says what is missing to reach the release at all: then nobody can uninstall it, and the object must not
 // stay for ever.
 func (c *controller) accessGone(ctx context.Context, hr *helmv2.HelmRelease) (string, error) {
-	if kc := hr.Spec.KubeConfig; kc != nil {
-		if kc.SecretRef == nil {
-			return "", nil
-		}
+	switch kc := hr.Spec.KubeConfig; {
+	case kc != nil && kc.SecretRef != nil:
 		_, err := c.m.GetSecret(ctx, types.NamespacedName{Namespace: hr.Namespace, Name: kc.SecretRef.Name})
-		if apierrors.IsNotFound(err) {
-			return "its kubeconfig Secret is gone", nil
-		}
-		return "", err
+		return goneIf(err, "its kubeconfig Secret is gone")
+	case kc != nil && kc.ConfigMapRef != nil:
+		_, err := c.m.GetConfigMap(ctx, types.NamespacedName{Namespace: hr.Namespace, Name: kc.ConfigMapRef.Name})
+		return goneIf(err, "its kubeconfig ConfigMap is gone")
+	case kc != nil:
+		return "", nil
 	}
 	account := c.m.ServiceAccount(hr.Spec.ServiceAccountName)
 	if account == "" {
 		return "", nil
 	}
 	err := c.m.Live().Get(ctx, types.NamespacedName{Namespace: hr.Namespace, Name: account}, &corev1.ServiceAccount{})
+	return goneIf(err, "its ServiceAccount is gone")
+}
+
+func goneIf(err error, gone string) (string, error) {
 	if apierrors.IsNotFound(err) {
-		return "its ServiceAccount is gone", nil
+		return gone, nil
 	}
 	return "", err
 }

@@ -1,11 +1,14 @@
 package kustomize
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	sigsyaml "sigs.k8s.io/yaml"
@@ -187,4 +190,20 @@ func (w *workload) account(ctx context.Context) (types.NamespacedName, error) {
 		}
 	}
 	return types.NamespacedName{Namespace: sa.Namespace, Name: sa.Name}, nil
+}
+
+// ownAccount is the ServiceAccount that the controller runs as.
+func (c *controller) ownAccount(ctx context.Context) (*corev1.ServiceAccount, error) {
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := c.m.Client().Create(ctx, review); err != nil {
+		return nil, fmt.Errorf("cannot find out the controller's own service account: %w", err)
+	}
+	user := review.Status.UserInfo.Username
+	rest, found := strings.CutPrefix(user, "system:serviceaccount:")
+	namespace, name, ok := strings.Cut(rest, ":")
+	if !found || !ok {
+		return nil, fmt.Errorf("the controller runs as '%s', which is no service account: name one", cmp.Or(user, "nobody"))
+	}
+	sa := &corev1.ServiceAccount{}
+	return sa, c.m.Live().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, sa)
 }
