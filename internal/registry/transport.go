@@ -8,10 +8,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
 // guard is the innermost layer of what sends a repository's requests: it repeats them, bounds the answers, and refuses
@@ -59,7 +60,7 @@ func (g *guard) again(req *http.Request, resp *http.Response, err error, attempt
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		asked, ok := retryAfter(resp)
+		asked, ok := retryafter.Read(resp.Header)
 		if ok && (asked > g.opts.Patience || attempt < len(g.opts.Retries)) {
 			return asked, true
 		}
@@ -84,18 +85,6 @@ func passing(err error) bool {
 
 func jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/4) //nolint:gosec // no secret
-}
-
-// retryAfter reads the header, in seconds or as a date.
-func retryAfter(resp *http.Response) (time.Duration, bool) {
-	text := resp.Header.Get("Retry-After")
-	if n, err := strconv.ParseInt(text, 10, 32); err == nil && n >= 0 {
-		return time.Duration(n) * time.Second, true
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at)), true
-	}
-	return 0, false
 }
 
 // throttled is the error for a registry that asks for a longer pause than we make.

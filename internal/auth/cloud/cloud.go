@@ -40,6 +40,30 @@ const (
 // ErrRefused is wrapped when a cloud refuses an identity, or does not let it do what is wanted.
 var ErrRefused = errors.New("refused")
 
+// AnswerError is an answer of a cloud that is no success. It is ErrRefused where asking again does not help.
+type AnswerError struct {
+	Status int
+	// After is how long the cloud wants to be left alone; zero: it does not say.
+	After time.Duration
+	text  string
+}
+
+// Error tells what the cloud says.
+func (e *AnswerError) Error() string {
+	if e.Is(ErrRefused) {
+		return ErrRefused.Error() + ": " + e.text
+	}
+	return e.text
+}
+
+// Is tells whether the answer is a refusal.
+func (e *AnswerError) Is(target error) bool {
+	if target != ErrRefused || e.Status/100 != 4 {
+		return false
+	}
+	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooEarly && e.Status != http.StatusTooManyRequests
+}
+
 // Mint requests a token of a ServiceAccount for audiences.
 type Mint func(ctx context.Context, namespace, name string, audiences []string) (token string, ends time.Time, err error)
 

@@ -194,7 +194,7 @@ func oauthToken(s oauth2.TokenSource) (string, time.Time, error) {
 	}
 	const service = "Google OAuth 2"
 	if r, ok := err.(*oauth2.RetrieveError); ok {
-		return "", time.Time{}, answered(service, r.Response.StatusCode, r.Body)
+		return "", time.Time{}, answered(service, r.Response, r.Body)
 	}
 	return "", time.Time{}, fmt.Errorf("%s cannot be asked: %w", service, bare(err))
 }

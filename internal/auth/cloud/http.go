@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
 // Limits of one request to a cloud.
@@ -73,7 +75,7 @@ func (c *Clouds) do(ctx context.Context, id Identity, r call) ([]byte, error) {
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("%s: the answer is larger than %d bytes", r.service, maxAnswer)
 	case resp.StatusCode/100 != 2:
-		return nil, answered(r.service, resp.StatusCode, body)
+		return nil, answered(r.service, resp, body)
 	}
 	return body, nil
 }
@@ -128,8 +130,8 @@ type awsXML struct {
 	Message string `xml:"Error>Message"`
 }
 
-// answered is the error for an answer of this status.
-func answered(service string, status int, body []byte) error {
+// answered is the error for an answer that is no success.
+func answered(service string, resp *http.Response, body []byte) error {
 	said := says(body)
 	if len(said) > 500 {
 		said = said[:500] + "..."
@@ -137,11 +139,11 @@ func answered(service string, status int, body []byte) error {
 	if said != "" {
 		said = ": " + said
 	}
-	err := fmt.Errorf("%s answers %d %s%s", service, status, http.StatusText(status), said)
-	if status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+	after, _ := retryafter.Read(resp.Header)
+	return &AnswerError{
+		Status: resp.StatusCode, After: after,
+		text: fmt.Sprintf("%s answers %d %s%s", service, resp.StatusCode, http.StatusText(resp.StatusCode), said),
 	}
-	return err
 }
 
 // says is the code and text of an answer that is an error, "" if it is in no form that the clouds document.

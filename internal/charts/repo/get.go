@@ -10,8 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
+
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
 // Validators are what a server gave to tell whether a file has changed. The zero value is nothing.
@@ -147,20 +148,9 @@ func failed(u *url.URL, resp *http.Response) error {
 	}
 	e := &StatusError{URL: shown(u), Status: resp.Status, StatusCode: resp.StatusCode}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		e.After = retryAfter(resp.Header.Get("Retry-After"))
+		e.After, _ = retryafter.Read(resp.Header)
 	}
 	return e
-}
-
-// retryAfter reads the header, in seconds or as a date.
-func retryAfter(text string) time.Duration {
-	if n, err := strconv.ParseInt(text, 10, 32); err == nil && n > 0 {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
 }
 
 // shown is the URL without what may be secret in it.

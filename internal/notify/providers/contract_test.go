@@ -150,6 +150,7 @@ func serviceAccount() string {
 type network struct {
 	c       contract
 	instead func(*http.Request) (*http.Response, error)
+	login   func(*http.Request) (*http.Response, error) // at the token service of Google
 	mu      sync.Mutex
 	sent    []string
 	header  http.Header
@@ -164,8 +165,12 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	n.mu.Lock()
 	n.sent, n.header, n.body = append(n.sent, r.Method+" "+r.URL.String()), r.Header, string(body)
 	n.mu.Unlock()
-	if n.instead != nil && r.URL.Host != "oauth2.googleapis.com" { // package cloud answers for tokens
-		return n.instead(r)
+	instead := n.instead
+	if r.URL.Host == "oauth2.googleapis.com" {
+		instead = n.login
+	}
+	if instead != nil {
+		return instead(r)
 	}
 	answer, ok := n.c.answers[r.Method+" "+r.URL.Path]
 	if !ok {
@@ -293,6 +298,35 @@ func (c contract) answersOf(t *testing.T, name string) {
 		}
 		if !strings.Contains(err.Error(), fmt.Sprintf("request failed with status code %d: bad", code)) {
 			t.Errorf("%d: the error does not say what happened: %.200v", code, err)
+		}
+	}
+}
+
+// A login that fails is judged as a delivery is.
+func TestLoginAnswers(t *testing.T) {
+	t.Parallel()
+	c := contracts()["googlepubsub"]
+	for code, again := range map[int]bool{302: true, 400: false, 401: false, 403: false, 404: false, 422: false, 429: true, 500: true, 503: true} {
+		n := &network{c: c, login: func(r *http.Request) (*http.Response, error) {
+			resp := answering(r, code, `{"error":"no","error_description":"not today"}`)
+			resp.Header.Set("Retry-After", "17")
+			resp.Header.Set("Location", "https://evil.example.org/take")
+			return resp, nil
+		}}
+		_, sender, err := c.open(t, "googlepubsub", n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = sender.Send(t.Context(), sample())
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "not today") {
+			t.Fatalf("%d: %v", code, err)
+		}
+		if after, retry := e.Retry(); retry != again || again && after != 17*time.Second {
+			t.Errorf("%d: retry %v after %s, want %v: %v", code, retry, after, again, err)
+		}
+		if strings.Contains(strings.Join(n.sent, "\n"), "evil") || len(n.sent) != 1 {
+			t.Errorf("%d: %v", code, n.sent)
 		}
 	}
 }

@@ -7,10 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
 // Error is an attempt that failed. Its text is free of credentials.
@@ -44,7 +45,8 @@ func answered(code int, header http.Header, body []byte) *Error {
 	e := &Error{Code: code, text: fmt.Sprintf("request failed with status code %d: %s", code, shorten(body))}
 	switch {
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-		e.again, e.after = true, retryAfter(header.Get("Retry-After"), time.Now())
+		e.again = true
+		e.after, _ = retryafter.Read(header)
 	case code >= 500 && code != http.StatusNotImplemented, code == http.StatusRequestTimeout:
 		e.again = true
 	}
@@ -60,17 +62,6 @@ func shorten(body []byte) string {
 		return strings.ToValidUTF8(s, "?")
 	}
 	return s
-}
-
-// retryAfter reads seconds or a date.
-func retryAfter(v string, now time.Time) time.Duration {
-	if seconds, err := strconv.Atoi(v); err == nil {
-		return time.Duration(max(seconds, 0)) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }
 
 // unreachable judges an attempt without an answer. The URL, which may be a secret, is left out.

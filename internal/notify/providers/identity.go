@@ -48,5 +48,10 @@ func identityError(err error) error {
 	case errors.Is(err, cloud.ErrRefused):
 		return refused("%v", err)
 	}
-	return passing("%v", err)
+	out := passing("%v", err)
+	var answer *cloud.AnswerError
+	if errors.As(err, &answer) {
+		out.Code, out.after = answer.Status, answer.After
+	}
+	return out
 }
