@@ -23,8 +23,8 @@ type Process struct {
 	Name string
 	// User is the name under which the API server's audit log knows it.
 	User string
-	// MetricsURL, HealthURL, StorageURL and EventsURL are what it serves; empty where it does not.
-	MetricsURL, HealthURL, StorageURL, EventsURL string
+	// MetricsURL, HealthURL, StorageURL, EventsURL and HooksURL are what it serves; empty where it does not.
+	MetricsURL, HealthURL, StorageURL, EventsURL, HooksURL string
 	// LogPath is the file that holds its standard output and error.
 	LogPath string
 

@@ -71,7 +71,7 @@ func (s *Stack) Add(ctx context.Context, name string, flags ...string) (*Process
 	case "source-controller", "source-watcher":
 		listen["--storage-addr"] = &p.StorageURL
 	case "notification-controller":
-		listen["--events-addr"] = &p.EventsURL
+		listen["--events-addr"], listen["--receiverAddr"] = &p.EventsURL, &p.HooksURL
 	}
 	for flag, url := range listen {
 		addr, err := freeAddr()

@@ -12,6 +12,9 @@ func init() {
 	registerStatus("bitbucket", states{success: "SUCCESSFUL", failure: "FAILED"}, func(c *Config) (statusHost, error) { return newBitbucket(c) })
 }
 
+// maxBuildText is the longest name or description of a build, here and at servers of one's own.
+const maxBuildText = 255
+
 const bitbucketAPI = "https://api.bitbucket.org/2.0"
 
 // bitbucket is a repository at bitbucket.org.
@@ -52,7 +55,7 @@ func (b *bitbucket) current(ctx context.Context, commit string, s status) (state
 
 func (b *bitbucket) write(ctx context.Context, commit string, s status) error {
 	_, err := b.postJSON(ctx, b.repo+"/commit/"+commit+"/statuses/build", map[string]string{
-		"key": s.key(), "name": s.Object, "state": s.State, "description": s.Description, "url": "https://bitbucket.org",
+		"key": s.key(), "name": cut(s.Object, maxBuildText), "state": s.State, "description": cut(s.Description, maxBuildText), "url": "https://bitbucket.org",
 	}, b.auth)
 	return err
 }

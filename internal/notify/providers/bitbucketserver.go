@@ -56,7 +56,7 @@ func (b *bitbucketServer) current(ctx context.Context, commit string, s status) 
 
 func (b *bitbucketServer) write(ctx context.Context, commit string, s status) error {
 	_, err := b.postJSON(ctx, b.builds(commit), map[string]string{
-		"key": s.key(), "name": s.Object + " [" + s.Description + "]", "state": s.State, "description": s.Description, "url": b.Address,
+		"key": s.key(), "name": cut(s.Object+" ["+s.Description+"]", maxBuildText), "state": s.State, "description": cut(s.Description, maxBuildText), "url": b.Address,
 	}, b.auth)
 	return err
 }

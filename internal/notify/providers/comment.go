@@ -53,7 +53,7 @@ type comments struct {
 }
 
 func registerComment(name, marker string, open func(c *Config) (commentHost, error)) {
-	register(Type{Name: name, Class: alert.ChangeRequest, New: func(c *Config) (Sender, error) {
+	register(Type{Name: name, Class: alert.ChangeRequest, MaxMessage: 60_000, New: func(c *Config) (Sender, error) {
 		host, err := open(c)
 		if err != nil {
 			return nil, err
@@ -120,7 +120,7 @@ func (g *gitHubComments) self(ctx context.Context) (string, error) {
 	}
 	var user struct{ Login string }
 	if found, err := g.getJSON(ctx, g.api+"/user", auth, &user); err != nil || !found {
-		return "", errors.Join(err, notFound(found, "the user of the token"))
+		return "", errors.Join(err, notFound(found || err != nil, "the user of the token"))
 	}
 	return user.Login, nil
 }
@@ -147,7 +147,7 @@ func (g *gitHubComments) list(ctx context.Context, number int) ([]comment, error
 	var all []issueComment
 	found, err := g.getJSON(ctx, g.repo("issues", strconv.Itoa(number), "comments")+"?per_page=100", auth, &all)
 	if err != nil || !found {
-		return nil, errors.Join(err, notFound(found, "the pull request"))
+		return nil, errors.Join(err, notFound(found || err != nil, "the pull request"))
 	}
 	return issueComments(all), nil
 }

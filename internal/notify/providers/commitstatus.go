@@ -16,6 +16,9 @@ import (
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 )
 
+// maxDescription is the longest that all hosts take.
+const maxDescription = 140
+
 // status of a commit under one id, which hosts also call context, name or key.
 type status struct {
 	ID, State, Description string
@@ -93,7 +96,7 @@ func (c *commitStatus) Send(ctx context.Context, n *Notification) error {
 		return nil
 	}
 	s := status{
-		ID: id, State: state, Description: words(e.Reason), Summary: e.Metadata[event.KeySummary],
+		ID: id, State: state, Description: cut(words(e.Reason), maxDescription), Summary: e.Metadata[event.KeySummary],
 		Object: strings.ToLower(e.InvolvedObject.Kind) + "/" + e.InvolvedObject.Name,
 	}
 	now, description, found, err := c.host.current(ctx, commit, s)

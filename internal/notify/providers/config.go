@@ -176,13 +176,14 @@ func (c *Config) Open() (BatchSender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to initialize provider: %w", c.mask(err))
 	}
-	return &bounded{c, sender}, nil
+	return &bounded{c, sender, t.MaxMessage}, nil
 }
 
-// bounded gives each attempt its time, and keeps credentials out of its error.
+// bounded gives each attempt its time, cuts what the service would refuse, and keeps credentials out of errors.
 type bounded struct {
-	c      *Config
-	sender Sender
+	c          *Config
+	sender     Sender
+	maxMessage int
 }
 
 func (b *bounded) Send(ctx context.Context, n *Notification) error {
@@ -196,11 +197,21 @@ func (b *bounded) SendAll(ctx context.Context, all []*Notification) error {
 		return b.c.mask(batch.SendAll(ctx, all))
 	}
 	for _, n := range all {
-		if err := b.sender.Send(ctx, n); err != nil {
+		if err := b.sender.Send(ctx, b.fit(n)); err != nil {
 			return b.c.mask(err)
 		}
 	}
 	return nil
+}
+
+// fit cuts a message that is longer than the service takes.
+func (b *bounded) fit(n *Notification) *Notification {
+	if b.maxMessage == 0 || len(n.Event.Message) <= b.maxMessage {
+		return n
+	}
+	e := *n.Event
+	e.Message = cut(e.Message, b.maxMessage)
+	return &Notification{Event: &e, Alert: n.Alert}
 }
 
 // Close lets go of connections.

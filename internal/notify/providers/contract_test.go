@@ -155,6 +155,13 @@ type network struct {
 	sent    []string
 	header  http.Header
 	body    string
+	// requests are all that were made.
+	requests []sentRequest
+}
+
+type sentRequest struct {
+	method, url, body string
+	header            http.Header
 }
 
 func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -164,6 +171,7 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	n.mu.Lock()
 	n.sent, n.header, n.body = append(n.sent, r.Method+" "+r.URL.String()), r.Header, string(body)
+	n.requests = append(n.requests, sentRequest{r.Method, r.URL.String(), string(body), r.Header})
 	n.mu.Unlock()
 	instead := n.instead
 	if r.URL.Host == "oauth2.googleapis.com" {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-func init() { register(Type{Name: "datadog", New: newDatadog}) }
+func init() { register(Type{Name: "datadog", MaxMessage: 4000, New: newDatadog}) }
 
 type datadog struct {
 	*Config

@@ -52,6 +52,9 @@ type Type struct {
 	Class alert.Class
 	// Window, when not zero, is how long events of one group are gathered for a BatchSender.
 	Window time.Duration
+	// MaxMessage, when not zero, is how much of a message is sent, in bytes: what the service takes, less room for all
+	// else. A longer one would be refused as a whole.
+	MaxMessage int
 	// New makes a sender; its error says what is wrong with the Provider or its Secret.
 	New func(c *Config) (Sender, error)
 }

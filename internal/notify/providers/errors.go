@@ -9,7 +9,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
@@ -54,14 +53,7 @@ func answered(code int, header http.Header, body []byte) *Error {
 }
 
 func shorten(body []byte) string {
-	s := strings.TrimSpace(string(body))
-	if len(s) > maxShown {
-		s = s[:maxShown] + "…"
-	}
-	if !utf8.ValidString(s) {
-		return strings.ToValidUTF8(s, "?")
-	}
-	return s
+	return cut(strings.ToValidUTF8(strings.TrimSpace(string(body)), "?"), maxShown)
 }
 
 // unreachable judges an attempt without an answer. The URL, which may be a secret, is left out.

@@ -6,7 +6,12 @@ import (
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 )
 
-func init() { register(Type{Name: "githubdispatch", Class: alert.Message, New: newGitHubDispatch}) }
+func init() {
+	register(Type{Name: "githubdispatch", Class: alert.Message, MaxMessage: 40_000, New: newGitHubDispatch})
+}
+
+// maxEventType is the longest that GitHub takes.
+const maxEventType = 100
 
 type gitHubDispatch struct{ *gitHub }
 
@@ -24,7 +29,7 @@ func (g *gitHubDispatch) Send(ctx context.Context, n *Notification) error {
 	if err != nil {
 		return err
 	}
-	payload := map[string]any{"event_type": o.Kind + "/" + o.Name + "." + o.Namespace, "client_payload": n.Event}
+	payload := map[string]any{"event_type": cut(o.Kind+"/"+o.Name+"."+o.Namespace, maxEventType), "client_payload": n.Event}
 	_, err = g.postJSON(ctx, g.repo("dispatches"), payload, auth)
 	return err
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-func init() { register(Type{Name: "googlechat", New: newGoogleChat}) }
+func init() { register(Type{Name: "googlechat", MaxMessage: 20_000, New: newGoogleChat}) }
 
 type googleChat struct {
 	*Config

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-func init() { register(Type{Name: "lark", New: newLark}) }
+func init() { register(Type{Name: "lark", MaxMessage: 12_000, New: newLark}) }
 
 type lark struct {
 	*Config

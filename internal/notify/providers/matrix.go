@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-func init() { register(Type{Name: "matrix", New: newMatrix}) }
+func init() { register(Type{Name: "matrix", MaxMessage: 40_000, New: newMatrix}) }
 
 type matrix struct {
 	*Config

@@ -7,7 +7,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 )
 
-func init() { register(Type{Name: "msteams", New: newTeams}) }
+func init() { register(Type{Name: "msteams", MaxMessage: 18_000, New: newTeams}) }
 
 // legacyTeams are the connectors that take message cards; all other addresses take adaptive cards.
 const legacyTeams = ".webhook.office.com"

@@ -8,7 +8,10 @@ import (
 	"maps"
 )
 
-func init() { register(Type{Name: "opsgenie", New: newOpsgenie}) }
+func init() { register(Type{Name: "opsgenie", MaxMessage: 15_000, New: newOpsgenie}) }
+
+// maxTitle is the longest that Opsgenie shows.
+const maxTitle = 130
 
 type opsgenie struct {
 	*Config
@@ -36,7 +39,7 @@ func (o *opsgenie) Send(ctx context.Context, n *Notification) error {
 		Alias       string            `json:"alias"`
 		Description string            `json:"description"`
 		Details     map[string]string `json:"details"`
-	}{about.Kind + "/" + about.Name, hex.EncodeToString(alias[:]), e.Message, details}
+	}{cut(about.Kind+"/"+about.Name, maxTitle), hex.EncodeToString(alias[:]), e.Message, details}
 	_, err := o.postJSON(ctx, o.url, payload, header("Authorization", "GenieKey "+o.Token))
 	return err
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 )
 
-func init() { register(Type{Name: "pagerduty", New: newPagerDuty}) }
+func init() { register(Type{Name: "pagerduty", MaxMessage: 300_000, New: newPagerDuty}) }
 
 type pagerDuty struct {
 	*Config

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-func init() { register(Type{Name: "sentry", New: newSentry}) }
+func init() { register(Type{Name: "sentry", MaxMessage: 8192, New: newSentry}) }
 
 // sentry posts envelopes to the project that a DSN names: https://<key>@<host>/<path>/<project>.
 type sentry struct {
@@ -37,6 +37,9 @@ func newSentry(c *Config) (Sender, error) {
 	return &sentry{Config: c, url: at.String(), auth: auth}, nil
 }
 
+// maxTag is the longest name of a transaction, and value of a tag; longer ones are dropped by Sentry.
+const maxTag = 200
+
 type sentryItem struct {
 	EventID     string                       `json:"event_id"`
 	Type        string                       `json:"type,omitempty"`
@@ -57,7 +60,7 @@ func (s *sentry) Send(ctx context.Context, n *Notification) error {
 	o := e.InvolvedObject
 	item := sentryItem{
 		EventID: randomHex(16), Timestamp: e.Timestamp.UTC(), Platform: "go", Environment: s.Channel,
-		ServerName: e.ReportingController, Transaction: o.Kind + ": " + o.Namespace + "/" + o.Name, Message: e.Message,
+		ServerName: e.ReportingController, Transaction: cut(o.Kind+": "+o.Namespace+"/"+o.Name, maxTag), Message: e.Message,
 	}
 	kind := "event"
 	if e.IsError() {
@@ -77,6 +80,9 @@ func (s *sentry) Send(ctx context.Context, n *Notification) error {
 			"flux_involved_object_kind": o.Kind, "flux_involved_object_name": o.Name, "flux_involved_object_namespace": o.Namespace,
 			"flux_reporting_controller": e.ReportingController, "flux_reporting_instance": e.ReportingInstance, "flux_reason": e.Reason,
 		})
+		for name, value := range item.Tags {
+			item.Tags[name] = cut(value, maxTag)
+		}
 	}
 	body, err := envelope(kind, item)
 	if err != nil {

@@ -10,13 +10,16 @@ import (
 )
 
 func init() {
-	register(Type{Name: "slack", New: newSlack})
-	register(Type{Name: "discord", New: newDiscord})
-	register(Type{Name: "rocket", New: newRocket})
+	register(Type{Name: "slack", MaxMessage: 40_000, New: newSlack})
+	register(Type{Name: "discord", MaxMessage: 4000, New: newDiscord})
+	register(Type{Name: "rocket", MaxMessage: 40_000, New: newRocket})
 }
 
 // slackAPI answers 200 to everything and says in the body whether it worked; webhooks do not.
 const slackAPI = "https://slack.com/api/chat.postMessage"
+
+// maxAuthor is the longest name of an author, in characters.
+const maxAuthor = 256
 
 // slack speaks the message format of Slack, which others have adopted.
 type slack struct {
@@ -92,7 +95,7 @@ func orController(c *Config) func(*event.Event) string {
 func (s *slack) Send(ctx context.Context, n *Notification) error {
 	e := n.Event
 	a := slackAttachment{
-		Color: pick(e, s.good, s.bad), AuthorName: dotted(e), Text: e.Message,
+		Color: pick(e, s.good, s.bad), AuthorName: cut(dotted(e), maxAuthor), Text: e.Message,
 		MrkdwnIn: []string{"text"}, Fields: []slackField{},
 	}
 	if s.fallback {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net/mail"
 	"net/url"
 	"slices"
@@ -207,8 +206,5 @@ func oneLine(s string) string {
 		return r
 	}, s)
 	const longest = 200
-	if len(out) > longest {
-		return fmt.Sprintf("%s…", strings.ToValidUTF8(out[:longest], ""))
-	}
-	return out
+	return cut(out, longest)
 }

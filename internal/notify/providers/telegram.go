@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-func init() { register(Type{Name: "telegram", New: newTelegram}) }
+func init() { register(Type{Name: "telegram", MaxMessage: 3500, New: newTelegram}) }
 
 const telegramAPI = "https://api.telegram.org"
 

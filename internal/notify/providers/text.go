@@ -36,6 +36,15 @@ func words(reason string) string {
 	return string(out)
 }
 
+// cut shortens a text to so many bytes, which is never more characters.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	const mark = "…"
+	return strings.ToValidUTF8(s[:most-len(mark)], "") + mark
+}
+
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-func init() { register(Type{Name: "webex", New: newWebex}) }
+func init() { register(Type{Name: "webex", MaxMessage: 6000, New: newWebex}) }
 
 type webex struct {
 	*Config

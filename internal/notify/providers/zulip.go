@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-func init() { register(Type{Name: "zulip", New: newZulip}) }
+func init() { register(Type{Name: "zulip", MaxMessage: 9000, New: newZulip}) }
 
 type zulip struct {
 	*Config

@@ -56,7 +56,7 @@ type gitView struct {
 }
 
 func newGitCreate(o *options) *cobra.Command {
-	var branch string
+	var branch, secret string
 	var webhooks []string
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -75,7 +75,7 @@ func newGitCreate(o *options) *cobra.Command {
 				return err
 			}
 			for _, url := range webhooks {
-				if err := repository.AddWebhook(url); err != nil {
+				if err := repository.AddWebhook(url, secret); err != nil {
 					return err
 				}
 			}
@@ -88,6 +88,7 @@ func newGitCreate(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&branch, "branch", "main", "default branch")
-	cmd.Flags().StringArrayVar(&webhooks, "webhook", nil, "URL that receives a POST after every push (repeatable)")
+	cmd.Flags().StringArrayVar(&webhooks, "webhook", nil, "URL that receives a POST in GitHub's form after every push (repeatable)")
+	cmd.Flags().StringVar(&secret, "webhook-secret", "", "secret to sign what the webhooks receive with, as GitHub does")
 	return cmd
 }

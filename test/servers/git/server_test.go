@@ -1,6 +1,9 @@
 package git
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -167,29 +170,40 @@ func TestClientCertificate(t *testing.T) {
 
 func TestWebhookAfterPush(t *testing.T) {
 	t.Parallel()
-	got := make(chan Push, 1)
+	got, signatures := make(chan call, 1), make(chan bool, 1)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		var p Push
-		_ = json.Unmarshal(body, &p)
-		got <- p
+		var c call
+		_ = json.Unmarshal(body, &c)
+		mac := hmac.New(sha256.New, []byte("s3cret"))
+		mac.Write(body)
+		signatures <- r.Header.Get("X-Hub-Signature-256") == "sha256="+hex.EncodeToString(mac.Sum(nil))
+		got <- c
 	}))
 	t.Cleanup(hook.Close)
 	srv := start(t, Options{HTTP: AnyPort})
 	repo := fleet(t, srv)
-	if err := repo.AddWebhook(hook.URL); err != nil {
+	if err := repo.AddWebhook(hook.URL, "s3cret"); err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(t)
-	c.run("clone", srv.HTTPURL("team/fleet"), "work")
-	c.dir = filepath.Join(c.dir, "work")
-	c.run("commit", "--allow-empty", "-m", "Next")
-	c.run("push", "origin", "trunk")
+	work, err := Clone(srv.HTTPURL("team/fleet"), filepath.Join(t.TempDir(), "work"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := work.Commit(map[string]string{"new/file": "x"}, "Next"); err != nil {
+		t.Fatal(err)
+	}
+	if err := work.Push(); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case p := <-got:
 		tip, _ := repo.Resolve("trunk")
-		if p.Repo != "team/fleet" || len(p.Changes) != 1 || p.Changes[0].Ref != "refs/heads/trunk" || p.Changes[0].New != tip {
+		if p.Repository.Name != "team/fleet" || p.Repository.CloneURL != srv.HTTPURL("team/fleet") || p.Ref != "refs/heads/trunk" || p.After != tip {
 			t.Fatalf("webhook says %+v, the tip is %s", p, tip)
+		}
+		if !<-signatures {
+			t.Error("the signature is wrong")
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("no webhook")
