@@ -16,7 +16,8 @@ type Stage struct {
 	What            string
 	Resource        schema.GroupVersionResource
 	Namespace, Name string
-	Reached         func(*unstructured.Unstructured) bool
+	// Reached compares the object with what it was before.
+	Reached func(was, now *unstructured.Unstructured) bool
 }
 
 // Stages are being watched for.
@@ -33,12 +34,12 @@ func FollowStages(ctx context.Context, client dynamic.Interface, stages ...Stage
 	s := &Stages{stages: stages, failed: make(chan error, len(stages)), stop: stop}
 	for _, stage := range stages {
 		res := client.Resource(stage.Resource).Namespace(stage.Namespace)
-		now, err := res.Get(ctx, stage.Name, metav1.GetOptions{})
+		was, err := res.Get(ctx, stage.Name, metav1.GetOptions{})
 		if err != nil {
 			stop()
 			return nil, err
 		}
-		events, err := res.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + stage.Name, ResourceVersion: now.GetResourceVersion()})
+		events, err := res.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + stage.Name, ResourceVersion: was.GetResourceVersion()})
 		if err != nil {
 			stop()
 			return nil, err
@@ -48,7 +49,7 @@ func FollowStages(ctx context.Context, client dynamic.Interface, stages ...Stage
 		go func() {
 			defer events.Stop()
 			for e := range events.ResultChan() {
-				if o, ok := e.Object.(*unstructured.Unstructured); ok && stage.Reached(o) {
+				if o, ok := e.Object.(*unstructured.Unstructured); ok && stage.Reached(was, o) {
 					reached <- time.Now()
 					return
 				}
@@ -86,16 +87,17 @@ func PushStages(namespace, name, revision, configMap, key, value string) []Stage
 		return text
 	}
 	return []Stage{
-		{"the webhook has asked the source", source, namespace, name, func(o *unstructured.Unstructured) bool {
-			return o.GetAnnotations()["reconcile.fluxcd.io/requestedAt"] != ""
+		{"the webhook has asked the source", source, namespace, name, func(was, o *unstructured.Unstructured) bool {
+			const asked = "reconcile.fluxcd.io/requestedAt"
+			return o.GetAnnotations()[asked] != was.GetAnnotations()[asked]
 		}},
-		{"the source has fetched and stored", source, namespace, name, func(o *unstructured.Unstructured) bool {
+		{"the source has fetched and stored", source, namespace, name, func(_, o *unstructured.Unstructured) bool {
 			return field(o, "status", "artifact", "revision") == revision
 		}},
-		{"the change is live", schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, namespace, configMap, func(o *unstructured.Unstructured) bool {
+		{"the change is live", schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, namespace, configMap, func(_, o *unstructured.Unstructured) bool {
 			return field(o, "data", key) == value
 		}},
-		{"the Kustomization is Ready at the commit", apply, namespace, name, func(o *unstructured.Unstructured) bool {
+		{"the Kustomization is Ready at the commit", apply, namespace, name, func(_, o *unstructured.Unstructured) bool {
 			return field(o, "status", "lastAppliedRevision") == revision
 		}},
 	}
