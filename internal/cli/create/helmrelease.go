@@ -45,9 +45,9 @@ func (m *maker) helmRelease() *cobra.Command {
 	return m.command(recipe{
 		kind:    kinds.HelmRelease,
 		short:   "Create or change a HelmRelease",
-		example: "  flux create helmrelease podinfo --source=HelmRepository/podinfo --chart=podinfo --chart-version=\">=6.0.0\" --values=values.yaml\n\n  # a chart from a registry\n  flux create helmrelease podinfo --chart-ref=OCIRepository/podinfo",
+		example: "  # the chart is looked for in the HelmRepositories of the cluster\n  flux create helmrelease nginx --chart=nginx --target-namespace=default\n\n  flux create helmrelease podinfo --source=HelmRepository/podinfo --chart=podinfo --chart-version=\">=6.0.0\" --values=values.yaml\n\n  # a chart from a registry\n  flux create helmrelease podinfo --chart-ref=OCIRepository/podinfo",
 		flags:   f.define,
-		build:   func(context.Context, string) (meta.Object, error) { return f.build(m) },
+		build:   func(ctx context.Context, _ string) (meta.Object, error) { return f.build(ctx, m) },
 		done: readyLines("HelmRelease", func(obj meta.Object) []string {
 			return []string{kinds.HelmRelease.Outcome(obj)}
 		}),
@@ -79,15 +79,20 @@ func (f *releaseFlags) check() error {
 		return errors.New("chart or chart-ref is required")
 	case f.chart != "" && f.chartRef.name != "":
 		return errors.New("cannot use --chart in combination with --chart-ref")
-	case f.chart != "" && f.source.name == "":
-		return errors.New("source is required")
 	}
 	return nil
 }
 
-func (f *releaseFlags) build(m *maker) (meta.Object, error) {
+func (f *releaseFlags) build(ctx context.Context, m *maker) (meta.Object, error) {
 	if err := f.check(); err != nil {
 		return nil, err
+	}
+	if f.chart != "" && f.source.name == "" {
+		found, err := m.findSource(ctx, f.chart, f.version)
+		if err != nil {
+			return nil, err
+		}
+		f.source = found
 	}
 	m.generating("HelmRelease")
 	obj := &helmv2.HelmRelease{}

@@ -1,5 +1,5 @@
 // Package helmaccess reads from a HelmRepository and its Secrets how to reach it: as both the controller of
-// HelmRepositories, which fetches indexes, and that of HelmCharts, which fetches charts, need it.
+// HelmRepositories, which fetches indexes, and that of HelmCharts, which fetches charts, need it, and the command line too.
 package helmaccess
 
 import (
@@ -18,14 +18,12 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
-	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
-// Cluster reads Secrets, and tells their versions without a request.
+// Cluster reads Secrets.
 type Cluster interface {
 	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
-	Version(namespace string, ref kernel.Reference) (version string, ok bool)
 }
 
 // CloudLogin asks a cloud provider for a login at a registry, as the controller; until is when it ends.
@@ -48,22 +46,6 @@ func Secrets(obj *sourcev1.HelmRepository) (names []string) {
 		names = append(names, ref.Name)
 	}
 	return names
-}
-
-// Versions names the spec and the Secrets that a connection is made of; ok is false if that is not known without reading
-// them.
-func Versions(c Cluster, obj *sourcev1.HelmRepository) (text string, ok bool) {
-	text = fmt.Sprintf("%s/%d", obj.UID, obj.Generation)
-	for _, name := range Secrets(obj) {
-		ref := kernel.Secret(name)
-		ref.Namespace = obj.Namespace
-		v, known := c.Version(obj.Namespace, ref)
-		if !known {
-			return "", false
-		}
-		text += "/" + v
-	}
-	return text, true
 }
 
 // HTTP opens a repository with an index.

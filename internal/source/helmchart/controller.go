@@ -33,6 +33,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
+	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 	"github.com/gitops-toolkit/flux/internal/source/trust"
 	"github.com/gitops-toolkit/flux/internal/verify"
 )
@@ -98,7 +99,7 @@ func Kind() kernel.Kind[*sourcev1.HelmChart] {
 // controller reconciles HelmCharts.
 type controller struct {
 	Options
-	cluster helmaccess.Cluster
+	cluster versions.Cluster
 	// objects reads from the kernel's cache.
 	objects client.Reader
 }

@@ -3,7 +3,6 @@ package helmchart
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -184,32 +183,10 @@ func (p *poll) fetchIndex(ctx context.Context, from *sourcev1.HelmRepository, na
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(p.TempDir, "dependency-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	in, err := os.CreateTemp(dir, "index-")
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close() //nolint:errcheck // only read from here on
-	out, err := os.CreateTemp(dir, "converted-")
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close() //nolint:errcheck // only read from here on
 	ctx, cancel := context.WithTimeout(ctx, from.GetTimeout())
 	defer cancel()
-	if _, err := r.Index(ctx, repo.Validators{}, p.MaxIndex, in); err != nil {
-		return nil, err
-	}
-	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	places, _, err := index.Convert(in, out, dir)
-	if err != nil {
-		return nil, err
-	}
-	return places.Versions(out, name)
+	return index.Lookup(name, p.TempDir, func(out io.Writer) error {
+		_, err := r.Index(ctx, repo.Validators{}, p.MaxIndex, out)
+		return err
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
+	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 )
 
 // legacyContentMediaType is what Helm called the layer of a chart in its first versions.
@@ -77,17 +78,17 @@ func (p *poll) memory() opened {
 
 // registry opens the repository of the chart, or takes the one of the last time if nothing that it is made of has changed.
 func (p *poll) registry(ctx context.Context) (*registry.Repository, error) {
-	versions, known := helmaccess.Versions(p.cluster, p.src.repository)
-	versions += "/" + p.obj.Spec.Chart
+	made, known := versions.Of(p.cluster, p.src.repository)
+	made += "/" + p.obj.Spec.Chart
 	m := p.memory()
-	if known && m.repo != nil && m.versions == versions && (m.until.IsZero() || time.Now().Before(m.until)) {
+	if known && m.repo != nil && m.versions == made && (m.until.IsZero() || time.Now().Before(m.until)) {
 		return m.repo, nil
 	}
 	repo, until, err := p.open(ctx, p.src.repository, p.obj.Spec.Chart)
 	if err != nil {
 		return nil, err
 	}
-	m.versions, m.repo, m.until = versions, repo, until
+	m.versions, m.repo, m.until = made, repo, until
 	p.req.Remember(m)
 	return repo, nil
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
+	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 )
 
 // Options of the controller. Artifacts, Connections and Indexes are shared by the process, and required.
@@ -84,7 +85,7 @@ func Kind() kernel.Kind[*sourcev1.HelmRepository] {
 // controller reconciles HelmRepositories.
 type controller struct {
 	Options
-	cluster helmaccess.Cluster
+	cluster versions.Cluster
 }
 
 // request is one pass over a HelmRepository.
@@ -107,7 +108,7 @@ func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
 		return conclude(req)
 	}
 	p := &poll{controller: c, req: req, obj: req.Object}
-	versions, _ := helmaccess.Versions(c.cluster, req.Object)
+	made, _ := versions.Of(c.cluster, req.Object)
 	// Other credentials overtake a poll that hangs on the old ones.
-	return kernel.Working(kernel.Job{Key: "poll/" + versions, Lane: helmaccess.Host(req.Object.Spec.URL), Run: p.run})
+	return kernel.Working(kernel.Job{Key: "poll/" + made, Lane: helmaccess.Host(req.Object.Spec.URL), Run: p.run})
 }

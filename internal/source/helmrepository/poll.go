@@ -13,6 +13,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
+	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 )
 
 // poll is one look at the repository, with what follows from it. It is a background job.
@@ -117,9 +118,9 @@ type connection struct {
 
 // repository opens the repository, or takes the one of the last time if nothing that it is made of has changed.
 func (p *poll) repository(ctx context.Context) (*repo.Repository, *failure) {
-	versions, ok := helmaccess.Versions(p.cluster, p.obj)
+	made, ok := versions.Of(p.cluster, p.obj)
 	m := p.memory()
-	if ok && m.connection.versions == versions {
+	if ok && m.connection.versions == made {
 		return m.connection.repository, nil
 	}
 	r, err := helmaccess.HTTP(ctx, p.cluster, p.req.Log, p.obj, p.Connections)
@@ -130,7 +131,7 @@ func (p *poll) repository(ctx context.Context) (*repo.Repository, *failure) {
 		return nil, fetchFailed(sourcev1.AuthenticationFailedReason, err)
 	}
 	if m.connection = (connection{}); ok {
-		m.connection = connection{versions, r}
+		m.connection = connection{made, r}
 	}
 	p.req.Remember(m)
 	return r, nil
