@@ -30,7 +30,7 @@ type Options struct {
 	Full bool
 	// Force allows every object to be recreated when an immutable field changes.
 	Force bool
-	// Concurrency bounds the dry-runs that run side by side; 0 means 4.
+	// Concurrency bounds the dry-runs, and the writes of one kind, that run side by side; 0 means 4.
 	Concurrency int
 	// Ignore are fields whose drift is not ours to correct.
 	Ignore []IgnoreRule
@@ -204,9 +204,9 @@ func (p *pass) interrupted(ctx context.Context, err error, left int) error {
 }
 
 // note adds the outcome of one object to the result.
-func (p *pass) note(v *verdict, action Action) {
+func (p *pass) note(v *verdict, action Action, reclaimed string) {
 	ref := v.item.ref
-	p.result.Changes = append(p.result.Changes, Change{Ref: ref, Action: action})
+	p.result.Changes = append(p.result.Changes, Change{Ref: ref, Action: action, Reclaimed: reclaimed})
 	if action == Skipped {
 		return
 	}

@@ -24,6 +24,19 @@ const (
 	decideDone // written already, as the prerequisite of another object
 )
 
+// writes says that carrying the decision out is a request.
+func (d decision) writes() bool {
+	return d == decideCreate || d == decideConfigure || d == decideRecreate
+}
+
+// atRest is what a decision that writes nothing is noted as.
+func (d decision) atRest() Action {
+	if d == decideSkip {
+		return Skipped
+	}
+	return Unchanged
+}
+
 // verdict is what the validation of one object found.
 type verdict struct {
 	item     *item

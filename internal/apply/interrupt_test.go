@@ -3,6 +3,9 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -79,6 +82,41 @@ func TestInterrupted(t *testing.T) {
 		if got := len(res.Changes.With(Created)); got != 4-stop {
 			t.Errorf("stop %d: the next pass created %d", stop, got)
 		}
+	}
+}
+
+// TestInterruptedSideBySide cancels while two objects of one kind are being written: both are
+// finished, no other is begun, and all are noted in order.
+func TestInterruptedSideBySide(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var docs []string
+	for n := range 6 {
+		docs = append(docs, fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: m%d, namespace: $NS}}", n))
+	}
+	manifest := strings.Join(docs, "\n---\n")
+	ctx, cancel := context.WithCancel(context.Background())
+	var writes atomic.Int32
+	b.count.before = func(class string) {
+		if class != "apply" {
+			return
+		}
+		if writes.Add(1) == 2 {
+			cancel()
+		}
+		<-ctx.Done()
+	}
+	o := b.options()
+	o.Concurrency = 2
+	res, err := Apply(ctx, b.prepare(manifest), o)
+	var interrupted *InterruptedError
+	if !errors.As(err, &interrupted) || interrupted.Written != 2 || interrupted.Left != 4 {
+		t.Fatalf("got %+v, %v", err, res.Changes)
+	}
+	want(t, "changes", b.lines(res.Changes), "ConfigMap/NS/m0 created\nConfigMap/NS/m1 created")
+	b.count.before = nil
+	if got := len(b.mustApply(manifest, nil).Changes.With(Created)); got != 4 {
+		t.Errorf("the next pass created %d", got)
 	}
 }
 

@@ -2,77 +2,133 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// writeAll carries the verdicts out, one object after the other.
+// outcome is what became of one verdict.
+type outcome struct {
+	// reached is false when the pass ended before.
+	reached bool
+	action  Action
+	// why says what a correction put back, and from whom.
+	why string
+	err error
+}
+
+// writeAll carries the verdicts out, one kind after the other.
 func (p *pass) writeAll(ctx context.Context, verdicts []*verdict, completed ChangeLog) error {
-	for i, v := range verdicts {
-		if ctx.Err() != nil {
-			return p.interrupted(ctx, context.Cause(ctx), len(verdicts)-i)
-		}
-		err := p.write(ctx, v)
-		switch {
-		case err == nil:
-			continue
-		case errors.Is(err, errNotRecorded):
+	for len(verdicts) > 0 {
+		n := sameKind(verdicts)
+		outcomes, err := p.writeKind(ctx, verdicts[:n])
+		if err != nil {
 			return err
-		case p.ContinueOnError:
-			v.err = err
-			p.failures = append(p.failures, p.failure(v, phaseApply))
-		default:
-			v.err = err
-			return &FailedError{Failures: []Failure{p.failure(v, phaseApply)}, Completed: completed}
 		}
+		failures, left := p.take(verdicts[:n], outcomes)
+		switch {
+		case len(failures) > 0 && !p.ContinueOnError:
+			return &FailedError{Failures: failures, Completed: completed}
+		case left > 0:
+			return p.interrupted(ctx, context.Cause(ctx), left+len(verdicts)-n)
+		}
+		p.failures = append(p.failures, failures...)
+		verdicts = verdicts[n:]
 	}
 	return nil
 }
 
-// errNotRecorded marks an error of BeforeFirstWrite: nothing may be written then.
-var errNotRecorded = errors.New("the inventory could not be recorded")
+// sameKind returns how many of the first verdicts are about objects of one kind.
+func sameKind(verdicts []*verdict) int {
+	for i, v := range verdicts {
+		if v.item.ref.GroupKind() != verdicts[0].item.ref.GroupKind() {
+			return i
+		}
+	}
+	return len(verdicts)
+}
 
-// write carries one verdict out. A write that has begun is not cut short by the context.
-func (p *pass) write(ctx context.Context, v *verdict) error {
+// writeKind carries out verdicts about objects of one kind, which need nothing of each other, side by
+// side. After the end of the context, or after a refusal unless other objects go on, it begins no more.
+func (p *pass) writeKind(ctx context.Context, verdicts []*verdict) ([]outcome, error) {
+	outcomes := make([]outcome, len(verdicts))
+	var stop atomic.Bool
+	var g errgroup.Group
+	g.SetLimit(p.Concurrency)
+	ended := func() bool { return ctx.Err() != nil || stop.Load() }
+	for i, v := range verdicts {
+		if ended() {
+			break
+		}
+		o := &outcomes[i]
+		if !v.decision.writes() {
+			o.reached, o.action = true, v.decision.atRest()
+			continue
+		}
+		if err := p.begin(ctx); err != nil {
+			return nil, err // the first write, so there are no others
+		}
+		g.Go(func() error {
+			if ended() {
+				return nil // while it waited for its turn
+			}
+			o.reached = true
+			o.action, o.why, o.err = p.write(context.WithoutCancel(ctx), v)
+			if o.err != nil && !p.ContinueOnError {
+				stop.Store(true)
+			}
+			return nil
+		})
+	}
+	return outcomes, g.Wait()
+}
+
+// take notes outcomes in the order of the verdicts.
+func (p *pass) take(verdicts []*verdict, outcomes []outcome) (failures []Failure, left int) {
+	for i, o := range outcomes {
+		v := verdicts[i]
+		switch {
+		case !o.reached:
+			left++
+		case o.err != nil:
+			v.err = o.err
+			failures = append(failures, p.failure(v, phaseApply))
+		case v.decision == decideDone:
+		default:
+			if v.decision.writes() {
+				p.written++
+			}
+			p.note(v, o.action, o.why)
+		}
+	}
+	return failures, left
+}
+
+// write carries one verdict out. A write that has begun is not cut short.
+func (p *pass) write(ctx context.Context, v *verdict) (action Action, why string, err error) {
 	switch v.decision {
-	case decideDone:
-		return nil
-	case decideSkip:
-		p.note(v, Skipped)
-		return nil
-	case decideUnchanged:
-		p.note(v, Unchanged)
-		return nil
-	}
-	if err := p.begin(ctx); err != nil {
-		return errors.Join(errNotRecorded, err)
-	}
-	ctx = context.WithoutCancel(ctx)
-	if v.decision == decideRecreate {
-		if err := p.remove(ctx, v); err != nil {
-			return err
+	case decideRecreate:
+		err = p.remove(ctx, v)
+	case decideConfigure:
+		if err = p.clean(ctx, v); err != nil {
+			err = fmt.Errorf("metadata.managedFields cleanup failed: %w", err)
 		}
 	}
-	if v.decision == decideConfigure {
-		if err := p.clean(ctx, v); err != nil {
-			return fmt.Errorf("metadata.managedFields cleanup failed: %w", err)
-		}
+	if err != nil {
+		return "", "", err
 	}
 	answer, err := p.send(ctx, v.mapping, v.payload, false)
 	if err != nil {
-		return err
+		return "", "", err
 	}
-	p.written++
-	action, why := p.action(v, answer), p.explain(v, answer)
+	action, why = p.action(v, answer), p.explain(v, answer)
 	p.remember(v, answer)
 	v.answer = answer
 	v.digest()
-	p.note(v, action)
-	p.result.Changes[len(p.result.Changes)-1].Reclaimed = why
-	return nil
+	return action, why, nil
 }
 
 // action tells what the write did: the server keeps the resourceVersion of an object that an apply
