@@ -25,6 +25,8 @@ type Owner struct {
 	passive  bool // corrections wait for the interval
 	busy     int  // passes that are running
 	lastFull time.Time
+	// corrected is when a drift was last put back.
+	corrected time.Time
 }
 
 // object is one owned object. It is guarded by the Tracker's mutex.
@@ -289,6 +291,7 @@ func (t *Tracker) versionOf(gk schema.GroupKind) string { return t.Client.Mapper
 func (t *Tracker) noteLocked(o *Owner, obj *object, r apply.Record) {
 	now := t.Now()
 	if obj.drift != nil {
+		o.corrected = now
 		switch obj.drift.State {
 		case Gone:
 			obj.recreated = now

@@ -74,6 +74,10 @@ func (o *Owner) postponeLocked(d *Drift) {
 	d.retry = o.t.Now().Add(max(time.Second, min(wait, o.interval)))
 }
 
+// calmFactor is how many times Debounce an owner rests after a correction. In a storm of edits a pass then
+// corrects many objects, and its status patch and event are paid once for all.
+const calmFactor = 5
+
 // dueLocked says when a drift is to be looked at before the interval; due is false when it waits for
 // the interval.
 func (t *Tracker) dueLocked(o *Owner, obj *object, now time.Time) (when time.Time, due bool) {
@@ -81,6 +85,9 @@ func (t *Tracker) dueLocked(o *Owner, obj *object, now time.Time) (when time.Tim
 		return time.Time{}, false
 	}
 	soon := now.Add(t.Debounce)
+	if calm := o.corrected.Add(calmFactor * t.Debounce); calm.After(soon) {
+		soon = calm
+	}
 	switch obj.drift.State {
 	case Gone:
 		return soon, !obj.record.VanishesWhenDone && !t.fightsLocked(o, obj)
