@@ -16,11 +16,14 @@ var crdResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Ver
 // differently.
 func (t *Tracker) followCRDs() {
 	seen := map[string]int64{}
+	refusals := 0
 	for t.ctx.Err() == nil {
 		if err := t.watchCRDs(seen); err != nil && denied(err) {
-			sleep(t.ctx, 10*time.Minute)
+			refusals++
+			sleep(t.ctx, refusedFor(refusals, 10*time.Minute))
 			continue
 		}
+		refusals = 0
 		sleep(t.ctx, time.Second)
 	}
 }

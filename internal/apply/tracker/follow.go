@@ -21,37 +21,41 @@ type follower struct {
 	t   *Tracker
 	k   *kind
 	gvk schema.GroupVersionKind
+	// failures and refusals count what went wrong since a watch was last open, refusals in a row.
+	failures, refusals int
 }
 
 // errRelist says that the watch cannot go on from where it was.
 var errRelist = errors.New("list again")
 
 func (f *follower) run(ctx context.Context) {
-	failures := 0
 	for ctx.Err() == nil {
 		err := f.listAndWatch(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil || errors.Is(err, errRelist) {
-			failures = 0
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
-		failures++
 		f.cut(err)
-		sleep(ctx, backoff(err, failures))
+		sleep(ctx, f.backoff())
 	}
 }
 
-// backoff grows from half a second to half a minute; a kind that is forbidden or not served is
-// tried once a minute.
-func backoff(err error, failures int) time.Duration {
-	if denied(err) {
-		return time.Minute
+// backoff grows from half a second to half a minute, for a kind that is refused to a minute.
+func (f *follower) backoff() time.Duration {
+	if f.refusals > 0 {
+		return refusedFor(f.refusals, time.Minute)
 	}
-	d := min(500*time.Millisecond<<min(failures-1, 6), 30*time.Second)
+	d := min(500*time.Millisecond<<min(f.failures-1, 6), 30*time.Second)
 	return d/2 + rand.N(d/2)
+}
+
+// refusedFor is how long to wait after so many refusals in a row: two seconds and soon the most, as an
+// API server that starts refuses for a moment what it will allow.
+func refusedFor(refusals int, most time.Duration) time.Duration {
+	return min(2*time.Second<<min(2*(refusals-1), 10), most)
 }
 
 func denied(err error) bool {
@@ -200,6 +204,9 @@ func (f *follower) replace(items []metav1.PartialObjectMetadata, version string)
 	}
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
+	if f.k.denied {
+		f.t.log("kind is watched again", "kind", f.gvk.GroupKind().String())
+	}
 	first, before := !f.k.listed, f.k.live
 	f.k.live, f.k.upTo = all, version
 	f.k.listed, f.k.denied, f.k.absent = true, false, false
@@ -242,6 +249,7 @@ func (f *follower) reviewAllLocked(first bool) {
 }
 
 func (f *follower) open() {
+	f.failures, f.refusals = 0, 0
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
 	f.k.lost = time.Time{}
@@ -256,12 +264,19 @@ func (f *follower) lose() {
 	}
 }
 
+// patientRefusals is how often a kind that was watched may be refused until it counts as denied.
+const patientRefusals = 3
+
 // cut notes that the watch failed, and tells those who wait for the first list when it is denied.
 func (f *follower) cut(err error) {
+	f.failures++
+	if f.refusals++; !denied(err) {
+		f.refusals = 0
+	}
 	f.lose()
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
-	if !denied(err) || f.k.denied {
+	if f.refusals == 0 || f.k.denied || f.k.listed && f.refusals < patientRefusals {
 		return
 	}
 	f.k.denied = true

@@ -124,9 +124,23 @@ func TestLists(t *testing.T) {
 			x.f.lose()
 			x.now = x.now.Add(lag)
 		}, "a unknown; b unknown; ", false},
+		{"a server that starts refuses the watch for a moment", func(x *fixture) {
+			x.f.cut(forbidden)
+			x.f.cut(forbidden)
+		}, "", false},
 		{"the watch may not be had any more", func(x *fixture) {
-			x.f.cut(apierrors.NewForbidden(schema.GroupResource{}, "", nil))
+			for range patientRefusals {
+				x.f.cut(forbidden)
+			}
 		}, "a unknown; b unknown; ", true},
+		{"the watch may be had again", func(x *fixture) {
+			for range patientRefusals {
+				x.f.cut(forbidden)
+			}
+			x.notified()
+			x.f.replaceSince([]metav1.PartialObjectMetadata{item("a", 10), item("b", 11)}, "20", x.now)
+			x.f.open()
+		}, "", false},
 		{"a bookmark moves the watch on", func(x *fixture) {
 			x.wrote(item("c", 25))
 			x.f.event("BOOKMARK", &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "30"}})
@@ -162,15 +176,37 @@ func (x *fixture) inventory(names ...string) apply.Inventory {
 	return inv
 }
 
+var (
+	forbidden = apierrors.NewForbidden(schema.GroupResource{}, "", nil)
+	busy      = apierrors.NewGenericServerResponse(http.StatusInternalServerError, "list", schema.GroupResource{}, "", "", 0, true)
+)
+
 func TestBackoff(t *testing.T) {
 	t.Parallel()
-	if d := backoff(apierrors.NewForbidden(schema.GroupResource{}, "", nil), 1); d != time.Minute {
-		t.Errorf("forbidden: %s", d)
-	}
-	busy := apierrors.NewGenericServerResponse(http.StatusInternalServerError, "list", schema.GroupResource{}, "", "", 0, true)
-	for failures, most := range map[int]time.Duration{1: 500 * time.Millisecond, 3: 2 * time.Second, 50: 30 * time.Second} {
-		if d := backoff(busy, failures); d < most/2 || d > most {
-			t.Errorf("%d failures: %s, at most %s", failures, d, most)
+	for _, tc := range []struct {
+		err   error
+		times int
+		most  time.Duration
+		exact bool
+	}{
+		{busy, 1, 500 * time.Millisecond, false},
+		{busy, 3, 2 * time.Second, false},
+		{busy, 50, 30 * time.Second, false},
+		{forbidden, 1, 2 * time.Second, true},
+		{forbidden, 2, 8 * time.Second, true},
+		{forbidden, 50, time.Minute, true},
+	} {
+		x := newFixture("a")
+		for range tc.times {
+			x.f.cut(tc.err)
+		}
+		if d := x.f.backoff(); d > tc.most || d < tc.most/2 || tc.exact && d != tc.most {
+			t.Errorf("%v %d times: %s, at most %s", tc.err, tc.times, d, tc.most)
+		}
+		x.f.open()
+		x.f.cut(busy)
+		if d := x.f.backoff(); d > 500*time.Millisecond {
+			t.Errorf("%v %d times, then a watch that was open and cut: %s", tc.err, tc.times, d)
 		}
 	}
 }
