@@ -245,6 +245,7 @@ func selects(query map[string][]string, obj *Object) bool {
 		return false
 	}
 	set := fields.Set{"metadata.name": obj.GetName(), "metadata.namespace": obj.GetNamespace()}
+	set["type"], _, _ = unstructured.NestedString(obj.Object, "type")
 	for _, field := range []string{"kind", "name"} {
 		set["involvedObject."+field], _, _ = unstructured.NestedString(obj.Object, "involvedObject", field)
 	}

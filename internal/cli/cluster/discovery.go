@@ -71,6 +71,23 @@ func (d *Discovery) Namespaced(ctx context.Context, gvk schema.GroupVersionKind)
 	return !found.Clusters, nil
 }
 
+// Versions returns the versions in which the server offers a kind now, the preferred first; none for
+// a kind that it does not have.
+func (d *Discovery) Versions(ctx context.Context, kind schema.GroupKind) ([]string, error) {
+	if !d.fresh {
+		if err := d.ask(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var versions []string
+	for i := range d.known {
+		if s := &d.known[i]; s.Group == kind.Group && s.Kind == kind.Kind {
+			versions = append(versions, s.Version)
+		}
+	}
+	return versions, nil
+}
+
 // Word finds what a person means by deployment, deployments, deploy, Deployment,
 // deployments.apps or deployments.v1.apps.
 func (d *Discovery) Word(ctx context.Context, word string) (Resource, error) {

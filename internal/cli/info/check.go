@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+	"github.com/gitops-toolkit/flux/internal/cli/doctor"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/install"
@@ -38,10 +39,15 @@ type checkFlags struct {
 func CheckCommand(s *session.Session) *cobra.Command {
 	f := &checkFlags{}
 	cmd := &cobra.Command{
-		Use:     "check",
-		Short:   "Check the cluster and the installation",
-		Long:    "The check command tells whether the cluster can run the controllers and whether those that are installed are ready.",
-		Example: "  # before an installation\n  flux check --pre\n\n  # after it\n  flux check",
+		Use:   "check",
+		Short: "Check the cluster and the installation",
+		Long: `The check command tells whether the cluster can run the controllers and whether those that are installed are ready.
+
+It also looks for what keeps them from working, and says nothing of it when there is nothing: permissions that a
+controller or the account that it applies as lacks, with the roles that give them (on stdout, ready for kubectl apply);
+webhooks that do not answer, policies and quotas that refuse, API versions that are gone or going, and deletions
+that do not end. It changes nothing. Only a permission that a controller itself lacks makes the check fail.`,
+		Example: "  # before an installation\n  flux check --pre\n\n  # after it\n  flux check\n\n  # give the controllers and the tenants what they lack\n  flux check > roles.yaml; less roles.yaml; kubectl apply -f roles.yaml",
 		Args:    cobra.NoArgs,
 	}
 	flags := cmd.Flags()
@@ -68,6 +74,7 @@ func (f *checkFlags) run(ctx context.Context, c *checker) error {
 	c.newer(ctx)
 	ok := c.kubernetes(ctx)
 	if f.pre {
+		c.mayInstall(ctx)
 		if !ok {
 			return errCheckFailed
 		}
@@ -77,9 +84,11 @@ func (f *checkFlags) run(ctx context.Context, c *checker) error {
 	c.Log.Actionf("checking version in cluster")
 	ok = c.installed(ctx) && ok
 	c.Log.Actionf("checking controllers")
-	ok = f.controllers(ctx, c) && ok
+	deployments, ready := f.controllers(ctx, c)
+	ok = ready && ok
 	c.Log.Actionf("checking crds")
 	ok = c.crds(ctx) && ok
+	ok = c.examine(ctx, deployments) && ok
 	if !ok {
 		return errCheckFailed
 	}
@@ -145,21 +154,52 @@ func (c *checker) installed(ctx context.Context) bool {
 	return true
 }
 
-func (f *checkFlags) controllers(ctx context.Context, c *checker) bool {
+// toInstall are the kinds that an installation creates and most people may not.
+var toInstall = []cluster.Resource{kinds.Namespaces, kinds.CRDs,
+	{Group: "rbac.authorization.k8s.io", Plural: "clusterroles"}, {Group: "rbac.authorization.k8s.io", Plural: "clusterrolebindings"}}
+
+// mayInstall says what the person would be refused; a server that does not tell is not asked again.
+func (c *checker) mayInstall(ctx context.Context) {
+	for _, r := range toInstall {
+		verbs, err := doctor.Lacking(ctx, c.client, r.Group, r.Plural, "create", "patch")
+		if err != nil {
+			return
+		}
+		if len(verbs) > 0 {
+			c.Log.Warningf("you may not %s %s, which `flux install` and `flux bootstrap` do: ask for the role cluster-admin, or let its holder run them", strings.Join(verbs, ", "), r.GroupResource())
+		}
+	}
+}
+
+// examine looks for what keeps the controllers from working.
+func (c *checker) examine(ctx context.Context, deployments []appsv1.Deployment) bool {
+	if len(deployments) == 0 {
+		return true
+	}
+	d := &doctor.Doctor{Client: c.client, Discovery: c.Discovery(c.client), Log: c.Log, Out: c.Out}
+	ok, err := d.Examine(ctx, deployments)
+	if err != nil {
+		c.Log.Warningf("not everything could be looked at: %s", err)
+	}
+	return ok
+}
+
+// controllers waits for each, and returns what there is.
+func (f *checkFlags) controllers(ctx context.Context, c *checker) ([]appsv1.Deployment, bool) {
 	deployments, err := cluster.All[appsv1.Deployment](ctx, c.client, kinds.Deployments, cluster.ListOptions{Namespace: c.Namespace, Labels: kinds.PartOf})
 	if err != nil {
-		return false
+		return nil, false
 	}
 	if len(deployments) == 0 {
 		c.Log.Failuref("no controllers found in the '%s' namespace with the label selector '%s'", c.Namespace, kinds.PartOf)
-		return false
+		return nil, false
 	}
 	ok := true
 	for i := range deployments {
 		ok = f.controller(ctx, c, &deployments[i]) && ok
 	}
 	if !f.named {
-		return ok
+		return deployments, ok
 	}
 	for _, name := range append(slices.Clone(f.components), f.extra...) {
 		if !slices.ContainsFunc(deployments, func(d appsv1.Deployment) bool { return d.Name == name }) {
@@ -167,7 +207,7 @@ func (f *checkFlags) controllers(ctx context.Context, c *checker) bool {
 			ok = false
 		}
 	}
-	return ok
+	return deployments, ok
 }
 
 // controller waits until the Deployment is ready, or tells why it is not.
