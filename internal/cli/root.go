@@ -92,6 +92,7 @@ func newRoot(s *session.Session) *cobra.Command {
 		diff.Add(s, group)
 	}
 	_ = root.RegisterFlagCompletionFunc("namespace", session.CompleteNamespaces(s))
+	_ = root.RegisterFlagCompletionFunc("context", session.CompleteContexts(s))
 	plugin.List(root)
 	return root
 }

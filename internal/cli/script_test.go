@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -10,10 +11,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
-	"github.com/gitops-toolkit/flux/internal/cli/clitest"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/session"
+	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 	"github.com/gitops-toolkit/flux/internal/testenv"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
@@ -37,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("DOCKER_CONFIG", env.WorkDir)
 			env.Setenv("FLUXCD_PLUGINS", filepath.Join(env.WorkDir, "plugins"))
 			return nil
 		},
@@ -50,24 +54,12 @@ func TestScripts(t *testing.T) {
 			"memory":    inMemory(t),
 			"cluster":   onCluster(t),
 			"gitrepo":   gitRepository(t),
+			"registry":  registry(t),
 			"receivers": receivers(t),
 			"status":    setStatus,
 			"web":       serveFiles(t),
 		},
 	})
-}
-
-// inMemory gives the script an API server of its own.
-func inMemory(t *testing.T) func(*testscript.TestScript, bool, []string) {
-	return func(ts *testscript.TestScript, _ bool, _ []string) {
-		server := clitest.New(t)
-		server.Serve(coreKinds...)
-		for _, k := range kinds.All() {
-			server.Serve(clitest.Served{Group: k.Group, Version: k.Version, Plural: k.Plural, Kind: k.Kind})
-		}
-		ts.Setenv("KUBECONFIG", server.Kubeconfig(t))
-		ts.Setenv("NS", "flux-system")
-	}
 }
 
 // onCluster gives the script a namespace of the sandbox.
@@ -96,6 +88,44 @@ func gitRepository(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		ts.Check(err)
 		ts.Setenv("GIT_URL", server.HTTPURL("app"))
 	}
+}
+
+// registry starts one, as $REGISTRY.
+func registry(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		ts.Setenv("REGISTRY", registrytest.Start(t, registrytest.Options{}).Host)
+	}
+}
+
+// commandTree is every command by its path, those for completion among them.
+func commandTree() map[string]*cobra.Command {
+	root := newRoot(session.New(strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}))
+	root.InitDefaultCompletionCmd("x")
+	have := map[string]*cobra.Command{}
+	collect(root, have)
+	return have
+}
+
+// commandsOf returns the paths of the commands that a session runs and that have to end well.
+func commandsOf(t *testing.T, file string) (paths []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := newRoot(session.New(strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}))
+	root.InitDefaultCompletionCmd("x")
+	session, _, _ := strings.Cut(string(text), "\n-- ")
+	for line := range strings.Lines(session) {
+		words, ok := strings.CutPrefix(strings.TrimSpace(line), "exec flux ")
+		if !ok {
+			continue
+		}
+		if cmd, _, err := root.Find(strings.Fields(words)); err == nil {
+			paths = append(paths, cmd.CommandPath())
+		}
+	}
+	return paths
 }
 
 // setStatus waits for an object and merges a status into it: `status kustomization/name FILE`.

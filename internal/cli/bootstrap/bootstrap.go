@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/cli/doctor"
 	clinstall "github.com/gitops-toolkit/flux/internal/cli/install"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/cli/sshkey"
@@ -155,12 +156,33 @@ func (j *job) connect(context.Context) error {
 // takeOver asks before another tool loses its installation.
 func (j *job) takeOver(ctx context.Context) error {
 	found, err := install.Find(ctx, j.client)
-	if err != nil || found == nil || found.ManagedBy == "" || j.Force {
+	if err == nil && found == nil {
+		return j.mayInstall(ctx)
+	}
+	if err != nil || found.ManagedBy == "" || j.Force {
 		return err
 	}
 	j.Log.Rawf("Flux %s has been installed on this cluster with %s!\n", found.Version, found.ManagedBy)
 	if err := ui.Confirm(j.In, j.Err, "Are you sure you want to take over this installation"); err != nil {
 		return errors.New("bootstrap cancelled")
+	}
+	return nil
+}
+
+// mayInstall refuses a person without the rights, before anything is done.
+func (j *job) mayInstall(ctx context.Context) error {
+	client, err := j.Client()
+	if err != nil {
+		return err
+	}
+	for _, r := range doctor.ToInstall {
+		verbs, err := doctor.Lacking(ctx, client, r.Group, r.Plural, "create", "patch")
+		if err != nil {
+			return nil //nolint:nilerr // a server that does not tell refuses later
+		}
+		if len(verbs) > 0 {
+			return fmt.Errorf("you may not %s %s in this cluster, which an installation takes: use a kubeconfig with the role cluster-admin; nothing has been changed", strings.Join(verbs, ", "), r.GroupResource())
+		}
 	}
 	return nil
 }

@@ -40,6 +40,10 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request, t target) {
 	}
 	switch r.Method {
 	case http.MethodGet:
+		if slices.Equal(t.rest, []string{"log"}) { // what a pod has written is its annotation log
+			_, _ = io.WriteString(w, old.GetAnnotations()["log"])
+			return
+		}
 		reply(w, http.StatusOK, old.Object)
 	case http.MethodDelete:
 		s.delete(w, t, old, body)

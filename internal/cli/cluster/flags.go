@@ -5,9 +5,11 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -90,6 +92,19 @@ func (f *Flags) ContextNamespace() (string, error) {
 	}
 	namespace, _, err := loader.Namespace()
 	return namespace, err
+}
+
+// Contexts returns the names of the contexts of the kubeconfig, sorted.
+func (f *Flags) Contexts() ([]string, error) {
+	loader, err := f.loader()
+	if err != nil {
+		return nil, err
+	}
+	config, err := loader.RawConfig()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(config.Contexts)), nil
 }
 
 // RESTConfig resolves flags, environment and kubeconfig.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 )
 
 var (
@@ -127,6 +128,10 @@ func groupsOf(user string) []string {
 	}
 	return groups
 }
+
+// ToInstall are the resources that an installation creates and most people may not.
+var ToInstall = []cluster.Resource{kinds.Namespaces, kinds.CRDs,
+	{Group: "rbac.authorization.k8s.io", Plural: "clusterroles"}, {Group: "rbac.authorization.k8s.io", Plural: "clusterrolebindings"}}
 
 // Lacking returns which of the verbs the person who runs the command may not do to a resource in
 // any namespace.

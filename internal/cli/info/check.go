@@ -154,13 +154,9 @@ func (c *checker) installed(ctx context.Context) bool {
 	return true
 }
 
-// toInstall are the kinds that an installation creates and most people may not.
-var toInstall = []cluster.Resource{kinds.Namespaces, kinds.CRDs,
-	{Group: "rbac.authorization.k8s.io", Plural: "clusterroles"}, {Group: "rbac.authorization.k8s.io", Plural: "clusterrolebindings"}}
-
 // mayInstall says what the person would be refused; a server that does not tell is not asked again.
 func (c *checker) mayInstall(ctx context.Context) {
-	for _, r := range toInstall {
+	for _, r := range doctor.ToInstall {
 		verbs, err := doctor.Lacking(ctx, c.client, r.Group, r.Plural, "create", "patch")
 		if err != nil {
 			return

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,18 @@ func CompleteNames(s *Session, r cluster.Resource) cobra.CompletionFunc {
 // CompleteNamespaces offers the namespaces of the cluster.
 func CompleteNamespaces(s *Session) cobra.CompletionFunc {
 	return CompleteNames(s, cluster.Resource{Version: "v1", Kind: "Namespace", Plural: "namespaces", Clusters: true})
+}
+
+// CompleteContexts offers the contexts of the kubeconfig.
+func CompleteContexts(s *Session) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		names, err := s.Kube.Contexts()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 func (s *Session) names(ctx context.Context, r cluster.Resource, prefix string) ([]string, error) {
