@@ -105,7 +105,7 @@ func (g *generator) mapping(indent, depth int) {
 				g.b.WriteString(strings.Repeat(" ", indent+2) + pick(g, "text", "tag: x "+m("ns:app:tag"), "# c") + g.eol)
 			}
 		default:
-			g.scalar()
+			g.scalar(indent)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (g *generator) sequence(indent, depth int) {
 	for range 1 + g.IntN(3) {
 		g.noise(indent)
 		g.b.WriteString(strings.Repeat(" ", indent) + "-")
-		g.scalar()
+		g.scalar(indent)
 	}
 	_ = depth
 }
@@ -130,7 +130,7 @@ func (g *generator) noise(indent int) {
 }
 
 // scalar writes a value with or without a marker, and ends the line.
-func (g *generator) scalar() {
+func (g *generator) scalar(indent int) {
 	g.b.WriteString(pick(g, " ", "  ", "   "))
 	if g.IntN(2) == 0 {
 		g.b.WriteString(pick(g, "plain", "'it''s'", "\"a\\\"b\"", "{a: b, c: [d, e]}", "17", "yes", "ghcr.io/org/app:1.0.0", "übel") + pick(g, "", " # c", "   # {not json}") + g.eol)
@@ -142,6 +142,11 @@ func (g *generator) scalar() {
 	img, _ := lookup("ns", policy)
 	want, _ := mk.value(img)
 	old := pick(g, "x", "old:1.0", "with ü", "1.5")
+	mark := m("ns:" + policy + field)
+	if g.IntN(5) == 0 {
+		g.lines(indent, mark, want)
+		return
+	}
 	style := pick[yaml.Style](g, 0, yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle)
 	if g.IntN(6) == 0 {
 		g.b.WriteString(pick(g, "!!str ", fmt.Sprintf("&a%d ", len(g.values))))
@@ -155,7 +160,38 @@ func (g *generator) scalar() {
 		}
 	}
 	g.values = append(g.values, v)
-	g.b.WriteString(pick(g, " ", "\t", "    ") + m("ns:"+policy+field) + pick(g, "", " ") + g.eol)
+	g.b.WriteString(pick(g, " ", "\t", "    ") + mark + pick(g, "", " ") + g.eol)
+}
+
+// lines writes a value that goes over several lines: one in quotes, or a block with the marker behind its sign.
+func (g *generator) lines(indent int, mark, want string) {
+	pad := strings.Repeat(" ", indent+2)
+	if g.IntN(2) == 0 {
+		g.b.WriteString("'")
+		g.cut("a"+g.eol+pick(g, "", g.eol)+pad+"b", want)
+		g.b.WriteString("' " + mark + g.eol)
+		return
+	}
+	sign := pick(g, "|", ">")
+	old := pad + "a" + g.eol + pick(g, "", g.eol+pad+"b"+g.eol)
+	head := sign + pick(g, "", "-", "+")
+	if want == "" {
+		g.cut(head, `""`)
+		g.b.WriteString(" " + mark)
+		g.cut(g.eol+strings.TrimSuffix(old, g.eol), "")
+	} else {
+		g.cut(head, sign+"-")
+		g.b.WriteString(" " + mark + g.eol + pad)
+		g.cut(strings.TrimSuffix(strings.TrimPrefix(old, pad), g.eol), want)
+	}
+	g.b.WriteString(g.eol)
+}
+
+// cut notes a piece of text that changes.
+func (g *generator) cut(old, now string) {
+	g.text = append(g.text, g.b.String())
+	g.b.Reset()
+	g.values = append(g.values, value{old, now})
 }
 
 func quote(s string, style yaml.Style) string {
@@ -173,6 +209,8 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte("a: x " + m("ns:app") + "\n"))
 	f.Add([]byte("- &a 'x' " + m("ns:app:tag") + "\r\n- *a\n"))
 	f.Add([]byte("\ufeff{a: \"\\u0085\", b: x} " + m("ns:num:tag")))
+	f.Add([]byte("a: |2+ " + m("ns:app") + "\n    x\n\n   y\nb: >- " + m("ns:num:digest") + "\n c"))
+	f.Add([]byte("a: x\r\n  y " + m("ns:app") + "\r\nb: 'c\n\n d' " + m("ns:app:tag")))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, err := Apply(in, lookup)
 		if err != nil || len(got.Changes) == 0 {

@@ -83,14 +83,17 @@ func Apply(content []byte, lookup Lookup) (Result, error) {
 		w.object = objectOf(d)
 		w.visit(d)
 	}
-	if len(w.edits) == 0 {
-		return out, nil
-	}
 	next := w.write(content)
+	if check(documents, next, w.edits) != nil && w.onlyLines() {
+		next = w.write(content)
+	}
 	if err := check(documents, next, w.edits); err != nil {
 		return Result{Content: content}, err
 	}
 	out.Content = next
+	for _, e := range w.edits {
+		out.Changes = append(out.Changes, e.change)
+	}
 	return out, nil
 }
 
@@ -158,6 +161,12 @@ type edit struct {
 	at, end int
 	text    string
 	value   string
+	// fewer is how many lines the value takes less than before, lines that it went over more than one.
+	fewer int
+	lines bool
+	// change and marker are what is told of it.
+	change Change
+	marker marker
 }
 
 // writer collects the edits of one file.
@@ -214,13 +223,26 @@ func (w *writer) set(n *yaml.Node, m marker) {
 	if value == n.Value && n.Tag != "!!null" {
 		return
 	}
-	at, end, why := w.source.scalar(n)
+	e, why := w.source.replace(n, value)
 	if why != "" {
 		w.skip(n.Line, m, why)
 		return
 	}
-	w.edits = append(w.edits, edit{node: n, at: at, end: end, text: encode(value, n.Style), value: value})
-	w.result.Changes = append(w.result.Changes, Change{Object: w.object, Line: n.Line, Old: n.Value, New: value, Setter: m.setter, Image: image})
+	e.marker = m
+	e.change = Change{Object: w.object, Line: n.Line, Old: n.Value, New: value, Setter: m.setter, Image: image}
+	w.edits = append(w.edits, e)
+}
+
+// onlyLines leaves out the values that go over several lines, where the file would mean something else otherwise.
+func (w *writer) onlyLines() (some bool) {
+	w.edits = slices.DeleteFunc(w.edits, func(e edit) bool {
+		if e.lines {
+			w.skip(e.node.Line, e.marker, "the value goes over several lines; write it in one")
+			some = true
+		}
+		return e.lines
+	})
+	return some
 }
 
 // encode writes a value in the style of the one before. A plain one that would be no string is put in quotes.

@@ -49,8 +49,16 @@ func TestApply(t *testing.T) {
 		{"an unknown field", "tag: x " + m("ns:app:version"), "tag: x " + m("ns:app:version")},
 		{"no policy", "tag: x " + m("app"), "tag: x " + m("app")},
 		{"nearly JSON", `tag: x # {"$imagepolicy": "ns:app:tag"`, `tag: x # {"$imagepolicy": "ns:app:tag"`},
-		{"a block", "tag: >- " + m("ns:app:tag") + "\n  x\n", "tag: >- " + m("ns:app:tag") + "\n  x\n"},
-		{"several lines", "tag: x\n  y " + m("ns:app:tag") + "\n", "tag: x\n  y " + m("ns:app:tag") + "\n"},
+		{"a block", "tag: >- " + m("ns:app:tag") + "\n  x\nb: c\n", "tag: >- " + m("ns:app:tag") + "\n  1.2.0\nb: c\n"},
+		{"a block that ends the line", "tag: | " + m("ns:app:tag") + "\n  x\n", "tag: |- " + m("ns:app:tag") + "\n  1.2.0\n"},
+		{"a block of several lines, with more behind it", "- a: |2+  " + m("ns:app:tag") + "\r\n    x\r\n\r\n    y\r\n\r\n# c\r\n- b: 'z' " + m("ns:app:tag") + "\r\n", "- a: |-  " + m("ns:app:tag") + "\r\n    1.2.0\r\n\r\n# c\r\n- b: '1.2.0' " + m("ns:app:tag") + "\r\n"},
+		{"a block at the end", "tag: &a >2 " + m("ns:num:tag") + "\n   x", "tag: &a >- " + m("ns:num:tag") + "\n   1.20"},
+		{"a block for nothing", "d: |- " + m("ns:num:digest") + "\n  x\n  y\nb: c\n", "d: \"\" " + m("ns:num:digest") + "\nb: c\n"},
+		{"a block that is empty", "tag: | " + m("ns:app:tag") + "\n\nb: c\n", "tag: | " + m("ns:app:tag") + "\n\nb: c\n"},
+		{"a block that is not understood", "tag: |2 " + m("ns:app:tag") + "\n    x\n  y\nb: z " + m("ns:app:tag") + "\n", "tag: |2 " + m("ns:app:tag") + "\n    x\n  y\nb: 1.2.0 " + m("ns:app:tag") + "\n"},
+		{"several lines", "tag: x\n  y " + m("ns:app:tag") + "\nb: c\n", "tag: 1.2.0 " + m("ns:app:tag") + "\nb: c\n"},
+		{"several lines, blanks and empty ones", "tag: x  z \n\n  y " + m("ns:app:tag") + "\nb: c\n", "tag: 1.2.0 " + m("ns:app:tag") + "\nb: c\n"},
+		{"several lines in quotes", "tag: \"x\n  y\" " + m("ns:app:tag") + "\nb: 'p\n\n q' " + m("ns:app:tag") + "\nc: d\n", "tag: \"1.2.0\" " + m("ns:app:tag") + "\nb: '1.2.0' " + m("ns:app:tag") + "\nc: d\n"},
 	} {
 		got, err := Apply([]byte(tc.in), lookup)
 		if err != nil || string(got.Content) != tc.want {
