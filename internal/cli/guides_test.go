@@ -52,7 +52,7 @@ func consoleLines(text string) (lines []string) {
 		for len(words) > 0 && strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "-") {
 			words = words[1:] // a variable for this command
 		}
-		if len(words) > 1 && words[0] == "flux" && words[1] != "sandbox" {
+		if len(words) > 1 && words[0] == "flux" && (words[1] != "sandbox" || words[2] == "test") {
 			lines = append(lines, strings.Join(words, " "))
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/envsubst"
 	"github.com/gitops-toolkit/flux/internal/cli/events"
 	"github.com/gitops-toolkit/flux/internal/cli/export"
+	"github.com/gitops-toolkit/flux/internal/cli/fleet"
 	"github.com/gitops-toolkit/flux/internal/cli/get"
 	"github.com/gitops-toolkit/flux/internal/cli/imageupdate"
 	"github.com/gitops-toolkit/flux/internal/cli/info"
@@ -79,6 +80,7 @@ func newRoot(s *session.Session) *cobra.Command {
 		logs.Command(s),
 		migrate.Command(s),
 		trigger.Command(s),
+		fleet.Command(s),
 		plugin.Command(s, root),
 		install.Command(s),
 		install.UninstallCommand(s),

@@ -23,6 +23,10 @@ const (
 	DirEnv = "FLUXCD_PLUGINS"
 	prefix = "flux-"
 	group  = "plugin"
+
+	// Extends is the annotation of a built-in word that has some words of its own: all others are
+	// those of the plugin of the same name.
+	Extends = "gitops-toolkit.dev/extends-plugin"
 )
 
 // reserved names are programs of this toolkit, or words of cobra, that are no plugins.
@@ -54,8 +58,8 @@ func besides() string {
 	return filepath.Dir(self)
 }
 
-// find returns the program of a plugin, empty when there is none.
-func find(name string) string {
+// Find returns the program of a plugin, empty when there is none.
+func Find(name string) string {
 	if !validName.MatchString(name) || slices.Contains(reserved, name) {
 		return ""
 	}
@@ -100,7 +104,7 @@ func List(root *cobra.Command) {
 		}
 		for _, entry := range entries {
 			name, ok := strings.CutPrefix(strings.TrimSuffix(entry.Name(), ".exe"), prefix)
-			if ok && !seen[name] && !builtIn(root, name) && find(name) != "" {
+			if ok && !seen[name] && !builtIn(root, name) && Find(name) != "" {
 				seen[name] = true
 				add(root, name)
 			}
@@ -131,10 +135,10 @@ func builtIn(root *cobra.Command, name string) bool {
 // with true if it could not.
 func Run(root *cobra.Command, args []string, log *ui.Log) (code int, ran bool) {
 	name, rest := word(args)
-	if name == "" || builtIn(root, name) {
+	if name == "" || builtIn(root, name) && !extends(root, name, rest) {
 		return 0, false
 	}
-	path := find(name)
+	path := Find(name)
 	if path == "" {
 		return 0, false
 	}
@@ -147,6 +151,21 @@ func Run(root *cobra.Command, args []string, log *ui.Log) (code int, ran bool) {
 		return 1, true
 	}
 	return 0, true
+}
+
+// extends tells whether a built-in word leaves these arguments to its plugin.
+func extends(root *cobra.Command, name string, rest []string) bool {
+	i := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == name })
+	if i < 0 || root.Commands()[i].Annotations[Extends] == "" {
+		return false
+	}
+	if len(rest) > 1 && (rest[0] == cobra.ShellCompRequestCmd || rest[0] == cobra.ShellCompNoDescRequestCmd) {
+		rest = rest[1:]
+	}
+	if len(rest) == 0 || rest[0] == "--help" || rest[0] == "-h" {
+		return false
+	}
+	return !slices.ContainsFunc(root.Commands()[i].Commands(), func(c *cobra.Command) bool { return c.Name() == rest[0] })
 }
 
 // word splits off the plugin's name; a completion request for a plugin is handed on to it.

@@ -1,0 +1,5 @@
+package fleet
+
+import "os/exec"
+
+func own(*exec.Cmd) {}
