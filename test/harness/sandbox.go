@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -81,6 +83,41 @@ func (s *Sandbox) run(ctx context.Context, args ...string) ([]byte, error) {
 		return out, fmt.Errorf("flux-sandbox %s: %w: %s", strings.Join(args, " "), err, &stderr)
 	}
 	return out, nil
+}
+
+// Kill ends a component at once, such as kube-apiserver; the supervisor starts it again.
+func (s *Sandbox) Kill(ctx context.Context, component string) error {
+	out, err := s.run(ctx, "status", "-o", "json")
+	var status struct{ PIDs map[string]int }
+	if len(out) == 0 {
+		return err // status fails also when the sandbox is not healthy, and prints all the same
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return fmt.Errorf("read the sandbox's status: %w", err)
+	}
+	if status.PIDs[component] == 0 {
+		return fmt.Errorf("the sandbox has no process of %s", component)
+	}
+	return syscall.Kill(status.PIDs[component], syscall.SIGKILL)
+}
+
+// Await returns when the API server answers again.
+func (s *Sandbox) Await(ctx context.Context) error {
+	client, err := discovery.NewDiscoveryClientForConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	for {
+		err := client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the API server does not answer: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // InstallCRDs creates our definitions and waits until the API server serves them all.
