@@ -19,7 +19,7 @@ func TestExamplesOfThePages(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	count := 0
-	for _, page := range []string{"secrets.md", "rollouts.md", "clusters-and-tenants.md", "kinds/kustomization.md"} {
+	for _, page := range []string{"drift.md", "secrets.md", "rollouts.md", "clusters-and-tenants.md", "kinds/kustomization.md"} {
 		text, err := os.ReadFile("../../docs/" + page)
 		if err != nil {
 			t.Fatal(err)

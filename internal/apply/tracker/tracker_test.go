@@ -37,6 +37,7 @@ type bench struct {
 	notified chan Key
 	fights   chan Drift
 	inv      apply.Inventory
+	kinds    []string // of target, or of what else the test installs
 
 	mu   sync.Mutex
 	seen map[string]int
@@ -48,6 +49,7 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 	b := &bench{
 		t: t, ns: ns, group: ns + ".example.com", key: Key{Namespace: ns, Name: "app"},
 		notified: make(chan Key, 100), fights: make(chan Drift, 100), seen: map[string]int{},
+		kinds: []string{"cm", "secret", "deploy", "svc"},
 	}
 	b.admin = connect(t, nil)
 	b.client = connect(t, func(c *rest.Config) {
@@ -235,7 +237,11 @@ var resources = map[string]schema.GroupVersionResource{
 }
 
 func (b *bench) of(kind string) dynamic.ResourceInterface {
-	return b.admin.Dynamic().Resource(resources[kind]).Namespace(b.ns)
+	gvr, ok := resources[kind]
+	if !ok {
+		gvr = schema.GroupVersionResource{Group: b.group, Version: "v1", Resource: kind + "s"}
+	}
+	return b.admin.Dynamic().Resource(gvr).Namespace(b.ns)
 }
 
 func (b *bench) patch(kind, as, patch string, sub ...string) {
