@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -61,8 +62,10 @@ func newEngine[T meta.Object](m *Manager, kind Kind[T], r Reconciler[T]) (*engin
 		describe:   func(o meta.Object) description { return describe(o.(T), kind.Publish) },
 		references: func(o meta.Object) []Reference { return r.References(o.(T)) },
 		index:      newIndex(kind.GroupVersionKind.Group, kind.GroupVersionKind.Kind),
-		backoff:    newBackoff(m.settings.MinRetryDelay, m.settings.MaxRetryDelay),
 	}
+	e.backoff = newBackoff(m.settings.MinRetryDelay, m.settings.MaxRetryDelay, func(r reconcile.Request) time.Duration {
+		return jitter(e.states.get(r.NamespacedName).schedule(), m.settings.IntervalJitterPercentage)
+	})
 	for _, c := range kind.Conditions {
 		e.owned[c] = true
 	}

@@ -136,6 +136,22 @@ func TestBackoffGrowsAndIsForgotten(t *testing.T) {
 	}
 }
 
+// TestBackoffKeepsTheSchedule fails an object so often that the exponential delay alone would be five minutes, and
+// expects its next attempt when its interval ends.
+func TestBackoffKeepsTheSchedule(t *testing.T) {
+	t.Parallel()
+	lab := kerneltest.NewLab(t)
+	var attempts atomic.Int32
+	lab.Start(&kerneltest.Script{OnReconcile: func(context.Context, *probeRequest) kernel.Outcome {
+		if attempts.Add(1) < 14 {
+			return kernel.Failed("FetchFailed", errors.New("down")).Backoff()
+		}
+		return kernel.Done("", "up")
+	}}, func(s *kernel.Settings) { s.MinRetryDelay = 40 * time.Millisecond })
+	lab.Create("a", func(p *probe) { p.Spec.Interval = meta.NewDuration(50 * time.Millisecond) })
+	lab.Ready("a", metav1.ConditionTrue, meta.SucceededReason)
+}
+
 func TestOthersConditionsAndEditsSurvive(t *testing.T) {
 	t.Parallel()
 	lab := kerneltest.NewLab(t)

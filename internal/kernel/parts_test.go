@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 func TestIndexFindsTheShortestCircle(t *testing.T) {
@@ -210,5 +212,19 @@ func TestQueuedJobsSaySo(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
 		}
+	}
+}
+
+func TestBackoffIsBoundedByTheSchedule(t *testing.T) {
+	t.Parallel()
+	var interval time.Duration
+	b := newBackoff(40*time.Millisecond, time.Hour, func(reconcile.Request) time.Duration { return interval })
+	var got []time.Duration
+	for _, next := range []time.Duration{200, 200, 200, 200, 1, 0} {
+		interval = next * time.Millisecond
+		got = append(got, b.When(reconcile.Request{})/time.Millisecond)
+	}
+	if want := []time.Duration{40, 80, 160, 200, 40, 1280}; !slices.Equal(got, want) {
+		t.Errorf("delays %v, want %v: grown to the interval, never below the least, and unbounded without an interval", got, want)
 	}
 }

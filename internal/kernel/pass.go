@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -38,6 +39,7 @@ func (e *engine) begin(name types.NamespacedName, st *state, obj meta.Object, lo
 	now := time.Now()
 	p := &pass{e: e, st: st, name: name, base: obj, object: obj.DeepCopyObject().(meta.Object), log: log}
 	p.trigger, st.trigger = st.trigger, 0
+	st.interval = cmp.Or(obj.GetRetryInterval(), obj.GetInterval())
 	if !now.Before(st.due) {
 		p.trigger |= TriggerInterval
 	}

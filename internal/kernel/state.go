@@ -19,11 +19,13 @@ type state struct {
 	uid     types.UID
 	trigger Trigger
 	// due is when the next scheduled pass is to come; zero: any pass counts as scheduled.
-	due     time.Time
-	memory  any
-	job     *run
-	result  *JobResult
-	attempt *attempt
+	due time.Time
+	// interval is how often the object asks to be looked at, after a failure.
+	interval time.Duration
+	memory   any
+	job      *run
+	result   *JobResult
+	attempt  *attempt
 	// written is our last write until the cache has caught up with it.
 	written meta.Object
 	// writing serialises our writes to the object's status.
@@ -78,6 +80,13 @@ func (s *states) get(name types.NamespacedName) *state {
 		s.m[name] = st
 	}
 	return st
+}
+
+// schedule is how long the object may wait for its next attempt.
+func (st *state) schedule() time.Duration {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.interval
 }
 
 // seen tells that the cache holds this version of an object: our copy of an older or the same
