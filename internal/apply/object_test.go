@@ -74,7 +74,15 @@ func TestOrder(t *testing.T) {
 
 func TestStages(t *testing.T) {
 	t.Parallel()
-	custom := ParseStageKinds("rbac.authorization.k8s.io/Role, ConfigMap,/Secret")
+	custom, err := ParseStageKinds("rbac.authorization.k8s.io/Role, ConfigMap,/Secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"apps/", "job", "batch/v1/Job"} {
+		if _, err := ParseStageKinds(wrong); err == nil {
+			t.Errorf("%q is taken for a kind", wrong)
+		}
+	}
 	for _, tc := range []struct {
 		group, kind string
 		want        stage

@@ -2,6 +2,8 @@ package apply
 
 import (
 	"cmp"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -68,9 +70,11 @@ func stageOf(gk schema.GroupKind, custom []schema.GroupKind) stage {
 	return stageRest
 }
 
+var kindName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
+
 // ParseStageKinds reads the comma list of group/Kind of --custom-apply-stage-kinds; the core group
 // is empty ("/ConfigMap", or just "ConfigMap").
-func ParseStageKinds(list string) []schema.GroupKind {
+func ParseStageKinds(list string) ([]schema.GroupKind, error) {
 	var out []schema.GroupKind
 	for _, item := range strings.Split(list, ",") {
 		item = strings.TrimSpace(item)
@@ -81,7 +85,10 @@ func ParseStageKinds(list string) []schema.GroupKind {
 		if !ok {
 			group, kind = "", item
 		}
+		if !kindName.MatchString(kind) {
+			return nil, fmt.Errorf("%q is no kind: write group/Kind, or Kind for the core group", item)
+		}
 		out = append(out, schema.GroupKind{Group: group, Kind: kind})
 	}
-	return out
+	return out, nil
 }

@@ -30,6 +30,10 @@ func registerKustomize(m *kernel.Manager, v Values) error {
 	if drift != driftImmediate && drift != driftAtInterval {
 		return fmt.Errorf("--drift-correction: %q is neither %s nor %s", drift, driftImmediate, driftAtInterval)
 	}
+	stages, err := apply.ParseStageKinds(v.String("custom-apply-stage-kinds"))
+	if err != nil {
+		return fmt.Errorf("--custom-apply-stage-kinds: %w", err)
+	}
 	dir, artifacts, err := openArtifacts(m, "kustomize-controller", fetch.New(fetch.Options{Retries: retries}))
 	if err != nil {
 		return err
@@ -65,7 +69,7 @@ func registerKustomize(m *kernel.Manager, v Values) error {
 		BuildDir:          filepath.Join(dir, "builds"),
 		OverrideManagers:  v.Strings("override-manager"),
 		ConcurrentSSA:     v.Int("concurrent-ssa"),
-		StageKinds:        apply.ParseStageKinds(v.String("custom-apply-stage-kinds")),
+		StageKinds:        stages,
 		CorrectAtInterval: drift == driftAtInterval,
 		FullPassInterval:  v.Duration("full-pass-interval"),
 		Clouds:            clouds(m, v),

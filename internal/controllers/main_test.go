@@ -73,6 +73,15 @@ func TestRefusedFlags(t *testing.T) {
 		{"a bad selector", []string{"source-controller", "--watch-label-selector=a in"}, "--watch-label-selector"},
 		{"no shards of notification-controller", []string{"notification-controller", "--watch-label-selector=a=b"}, "unknown flag"},
 		{"an unknown controller", []string{"flux-controller", "--controllers=nope"}, `no controller is called "nope"`},
+		{"a name that no SSH server offers", []string{"source-controller", "--ssh-kex-algos=curve25519-sha256,none"}, `--ssh-kex-algos: "none" is no algorithm`},
+		{"a host key algorithm that is none", []string{"image-automation-controller", "--ssh-hostkey-algos=ed25519"}, `--ssh-hostkey-algos: "ed25519" is no algorithm`},
+		{"workers below one", []string{"kustomize-controller", "--concurrent-ssa=0"}, "--concurrent-ssa=0: want at least 1"},
+		{"attempts below none", []string{"helm-controller", "--http-retry=-1"}, "--http-retry=-1: want at least 0"},
+		{"nobody who waits would come back", []string{"kustomize-controller", "--requeue-dependency=0s"}, "--requeue-dependency=0s: want more than 0s"},
+		{"a stage of no kind", []string{"kustomize-controller", "--custom-apply-stage-kinds=apps/Deployment,apps/v1/Job"}, `--custom-apply-stage-kinds: "apps/v1/Job" is no kind: write group/Kind`},
+		{"a lease that ends before it is renewed", []string{"source-controller", "--enable-leader-election", "--leader-election-lease-duration=1s"}, "--leader-election-lease-duration=1s"},
+		{"one controller is not named twice", []string{"source-controller", "--concurrent=0"}, "--concurrent=0"},
+		{"of several it is named", []string{"flux-controller", "--source.concurrent=0"}, "source-controller: --concurrent=0"},
 		{"log level", []string{"source-controller", "--log-level=loud", "--kubeconfig=/nowhere"}, "--log-level=loud"},
 	}
 	for _, tt := range tests {

@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -95,6 +97,7 @@ func (c Controller) validate(v Values, s kernel.Settings) error {
 	if s.MinRetryDelay <= 0 || s.MaxRetryDelay < s.MinRetryDelay {
 		refuse("--min-retry-delay=%s and --max-retry-delay=%s: want 0 < min <= max", s.MinRetryDelay, s.MaxRetryDelay)
 	}
+	errs = append(errs, c.validateNumbers(v), c.validateElection(s), validateAlgorithms(v))
 	for flag, selector := range map[string]string{"watch-label-selector": s.WatchLabelSelector, "watch-configs-label-selector": s.WatchConfigsLabelSelector} {
 		if _, err := labels.Parse(selector); err != nil {
 			refuse("--%s: %w", flag, err)
@@ -107,6 +110,50 @@ func (c Controller) validate(v Values, s kernel.Settings) error {
 		refuse("cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled")
 	}
 	return errors.Join(errs...)
+}
+
+// validateNumbers refuses numbers that would stop the work without a word.
+func (c Controller) validateNumbers(v Values) error {
+	var errs []error
+	for name, least := range map[string]int{"concurrent-ssa": 1, "http-retry": 0, "artifact-retention-records": 0} {
+		if v.Has(name) && v.Int(name) < least {
+			errs = append(errs, fmt.Errorf("--%s=%d: want at least %d", name, v.Int(name), least))
+		}
+	}
+	for _, name := range []string{"requeue-dependency", "reconciliation-timeout"} {
+		if v.Has(name) && v.Duration(name) <= 0 {
+			errs = append(errs, fmt.Errorf("--%s=%s: want more than 0s", name, v.Duration(name)))
+		}
+	}
+	if v.Has("custom-apply-stage-kinds") {
+		_, err := apply.ParseStageKinds(v.String("custom-apply-stage-kinds"))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--custom-apply-stage-kinds: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Controller) validateElection(s kernel.Settings) error {
+	if !s.LeaderElection || s.LeaseDuration > s.RenewDeadline && s.RenewDeadline > s.LeaderRetryPeriod && s.LeaderRetryPeriod > 0 {
+		return nil
+	}
+	return fmt.Errorf("--leader-election-lease-duration=%s, --leader-election-renew-deadline=%s, --leader-election-retry-period=%s: want each longer than the next",
+		s.LeaseDuration, s.RenewDeadline, s.LeaderRetryPeriod)
+}
+
+// validateAlgorithms refuses names of SSH algorithms that no handshake would ever agree on.
+func validateAlgorithms(v Values) error {
+	if !v.Has("ssh-kex-algos") {
+		return nil
+	}
+	if err := gitrepo.CheckAlgorithms(v.Strings("ssh-kex-algos"), nil); err != nil {
+		return fmt.Errorf("--ssh-kex-algos: %w", err)
+	}
+	if err := gitrepo.CheckAlgorithms(nil, v.Strings("ssh-hostkey-algos")); err != nil {
+		return fmt.Errorf("--ssh-hostkey-algos: %w", err)
+	}
+	return nil
 }
 
 // hasIdentityDefault tells whether a default account is set that stands for a cloud identity.

@@ -76,7 +76,8 @@ func openStore(m *kernel.Manager, v Values, kinds ...string) (*store.Store, erro
 	}
 	artifacts, err := store.Open(store.Options{
 		Root: v.String("storage-path"), Advertised: advertised, Algorithm: algorithm,
-		RetentionTTL: v.Duration("artifact-retention-ttl"), RetentionRecords: v.Int("artifact-retention-records"),
+		// To the store zero means its default; the advertised artifact is kept in any case.
+		RetentionTTL: max(v.Duration("artifact-retention-ttl"), 1), RetentionRecords: max(v.Int("artifact-retention-records"), 1),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the artifact store of --storage-path: %w", err)

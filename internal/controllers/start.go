@@ -72,12 +72,20 @@ func (c *command) name() string {
 	return "flux-controller"
 }
 
+// of says which controller an error is about, where there are several.
+func (c *command) of(one chosen, err error) error {
+	if len(c.chosen) == 1 {
+		return err
+	}
+	return fmt.Errorf("%s: %w", one.Name, err)
+}
+
 func (c *command) settings(log logr.Logger) ([]kernel.Settings, error) {
 	out := make([]kernel.Settings, len(c.chosen))
 	for i, one := range c.chosen {
 		s, err := one.settings(one.values)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", one.Name, err)
+			return nil, c.of(one, err)
 		}
 		for name, on := range s.Gates {
 			if on != one.Gates[name] {
@@ -115,7 +123,7 @@ func (c *command) assemble(config *rest.Config, all []kernel.Settings, log logr.
 			continue
 		}
 		if err := one.Register(m, one.values); err != nil {
-			return nil, fmt.Errorf("%s: %w", one.Name, err)
+			return nil, c.of(one, err)
 		}
 	}
 	return process, nil

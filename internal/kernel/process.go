@@ -80,7 +80,7 @@ func NewProcess(config *rest.Config, options ProcessOptions) (*Process, error) {
 		GracefulShutdownTimeout: &grace,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connect to the API server: %w", err)
+		return nil, fmt.Errorf("set up the controllers: %w", p.nameListener(err))
 	}
 	return p, errors.Join(p.manager.AddHealthzCheck("ping", healthz.Ping), p.manager.AddReadyzCheck("ping", healthz.Ping))
 }
@@ -145,10 +145,24 @@ func (p *Process) Run(ctx context.Context) error {
 	if err := p.manager.Add(always(p.lead)); err != nil {
 		return err
 	}
-	err := p.manager.Start(ctx)
+	err := p.nameListener(p.manager.Start(ctx))
 	for _, m := range p.controllers {
 		for _, f := range m.cleanups {
 			err = errors.Join(err, f())
+		}
+	}
+	return err
+}
+
+// nameListener adds to an address that cannot be listened at the flag that chooses another.
+func (p *Process) nameListener(err error) error {
+	var failed *net.OpError
+	if !errors.As(err, &failed) || failed.Op != "listen" || failed.Addr == nil {
+		return err
+	}
+	for flag, addr := range map[string]string{"metrics-addr": p.options.MetricsAddr, "health-addr": p.options.HealthAddr} {
+		if ListenAddress(addr) == failed.Addr.String() {
+			return fmt.Errorf("%w; choose another address with --%s", err, flag)
 		}
 	}
 	return err

@@ -120,6 +120,29 @@ func TestProbesMetricsAndProfiles(t *testing.T) {
 	}
 }
 
+func TestAddressInUseNamesTheFlag(t *testing.T) {
+	t.Parallel()
+	lab := kerneltest.NewLab(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for flag, o := range map[string]kernel.ProcessOptions{
+		"--health-addr":  {MetricsAddr: "0", HealthAddr: taken.Addr().String()},
+		"--metrics-addr": {MetricsAddr: taken.Addr().String(), HealthAddr: "0"},
+	} {
+		o.Scheme, o.WatchNamespace, o.Log = kerneltest.Scheme(t), lab.Namespace, logr.Discard()
+		process, err := kernel.NewProcess(lab.Config, o)
+		if err == nil {
+			err = process.Run(t.Context())
+		}
+		if err == nil || !strings.HasSuffix(err.Error(), "address already in use; choose another address with "+flag) {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+}
+
 func get(t *testing.T, url string) string {
 	t.Helper()
 	resp, err := http.Get(url)

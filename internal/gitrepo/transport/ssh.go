@@ -60,6 +60,22 @@ func newSSH(u *url.URL, r Remote, a Algorithms) (*sshDialer, error) {
 	return d, err
 }
 
+// CheckAlgorithms refuses names that the handshake does not know.
+func CheckAlgorithms(a Algorithms) error {
+	safe, rest := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
+	for _, list := range []struct{ given, known []string }{
+		{a.KeyExchanges, slices.Concat(safe.KeyExchanges, rest.KeyExchanges)},
+		{a.HostKeys, slices.Concat(safe.HostKeys, rest.HostKeys)},
+	} {
+		for _, name := range list.given {
+			if !slices.Contains(list.known, name) {
+				return fmt.Errorf("%q is no algorithm that is known here: choose among %s", name, strings.Join(list.known, ", "))
+			}
+		}
+	}
+	return nil
+}
+
 func sshProxy(u *url.URL) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
 	if u == nil {
 		return proxy.Dial, nil
