@@ -47,6 +47,8 @@ var (
 	ErrEncryptedKey       = transport.ErrEncryptedKey
 	ErrCredentials        = transport.ErrCredentials
 	ErrRedirect           = transport.ErrRedirect
+	ErrProxy              = transport.ErrProxy
+	ErrBusy               = transport.ErrBusy
 )
 
 var (
@@ -64,6 +66,11 @@ var (
 func ParseURL(raw string) error {
 	_, err := transport.Parse(raw)
 	return err
+}
+
+// CheckAlgorithms refuses names of SSH algorithms for key exchange and host keys that nobody here knows.
+func CheckAlgorithms(keyExchanges, hostKeys []string) error {
+	return transport.CheckAlgorithms(transport.Algorithms{KeyExchanges: keyExchanges, HostKeys: hostKeys})
 }
 
 // RedactURL returns an address without user and password, for messages.

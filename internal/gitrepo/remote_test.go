@@ -344,9 +344,14 @@ func TestHTTPProxy(t *testing.T) {
 	}
 	wrong := *u
 	wrong.User = url.UserPassword("jo", "secret-no")
-	_, _, err = tryGet(patient(t), store, Remote{URL: srv.HTTPURL("fleet"), Proxy: &wrong}, Reference{Branch: "main"})
-	if !errors.Is(err, ErrAuthentication) || strings.Contains(err.Error(), "secret") {
-		t.Errorf("a proxy that refuses: %v", err)
+	for _, remote := range []Remote{
+		{URL: srv.HTTPURL("fleet"), Proxy: &wrong},
+		{URL: srv.HTTPSURL("fleet"), Proxy: &wrong, Auth: Auth{CA: srv.CA()}},
+	} {
+		_, _, err = tryGet(patient(t), store, remote, Reference{Branch: "main"})
+		if !errors.Is(err, ErrProxy) || !strings.HasSuffix(err.Error(), ": it answers 407 Proxy Authentication Required") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("a proxy that refuses the way to %s: %v", remote.URL, err)
+		}
 	}
 }
 

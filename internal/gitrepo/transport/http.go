@@ -54,6 +54,7 @@ func newHTTP(u *url.URL, r Remote) (*httpDialer, error) {
 		MaxIdleConns:           2,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
+		OnProxyConnectResponse: checkTunnel,
 	}
 	if r.Proxy != nil {
 		d.transport.Proxy = http.ProxyURL(r.Proxy)
@@ -239,14 +240,27 @@ func checkStatus(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusOK:
 		return nil
-	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
+	case http.StatusProxyAuthRequired:
+		return fmt.Errorf("%w: it answers %s", ErrProxy, resp.Status)
+	case http.StatusUnauthorized:
 		return fmt.Errorf("%w: the server answers %s", ErrAuthentication, resp.Status)
 	case http.StatusForbidden:
 		return fmt.Errorf("%w: the server answers %s", ErrAuthorization, resp.Status)
 	case http.StatusNotFound, http.StatusGone:
 		return fmt.Errorf("%w: the server answers %s", ErrRepositoryNotFound, resp.Status)
 	}
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%w: it answers %s", ErrBusy, resp.Status)
+	}
 	return fmt.Errorf("the server answers %s", resp.Status)
+}
+
+// checkTunnel tells what a proxy's answer means that opens no way to the server.
+func checkTunnel(_ context.Context, _ *url.URL, req *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("%w to %s: it answers %s", ErrProxy, req.URL.Host, resp.Status)
 }
 
 func checkResponse(resp *http.Response, contentType string) error {

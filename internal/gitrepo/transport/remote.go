@@ -34,6 +34,10 @@ var (
 	ErrCredentials = errors.New("invalid credentials")
 	// ErrRedirect is wrapped when a redirect is not followed.
 	ErrRedirect = errors.New("redirect refused")
+	// ErrProxy is wrapped when the proxy on the way to the server does not let us through.
+	ErrProxy = errors.New("the proxy does not let us through")
+	// ErrBusy is wrapped when the server, or a proxy that speaks for it, says that it cannot answer now.
+	ErrBusy = errors.New("the server cannot answer now")
 )
 
 // Remote is a repository at an address, and what it takes to get there.

@@ -58,6 +58,10 @@ func nextOfAccess(obj *sourcev1.GitRepository, err error) string {
 		return "check spec.url; many servers also answer so when credentials are missing"
 	case errors.Is(err, gitrepo.ErrRedirect):
 		return "set spec.url to the address where the repository is now"
+	case errors.Is(err, gitrepo.ErrProxy):
+		return "check spec.url, and " + proxyName(obj)
+	case errors.Is(err, gitrepo.ErrBusy):
+		return "the next attempt follows by itself; if it goes on, look at the server of spec.url"
 	case errors.Is(err, gitrepo.ErrHostKey):
 		return fmt.Sprintf("if the key is right, add it to '%s' in the Secret '%s'", keyKnownHosts, secret)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -68,6 +72,14 @@ func nextOfAccess(obj *sourcev1.GitRepository, err error) string {
 		return "check spec.url, and that the host can be reached from the cluster"
 	}
 	return ""
+}
+
+// proxyName is where the proxy of obj is set.
+func proxyName(obj *sourcev1.GitRepository) string {
+	if ref := obj.Spec.ProxySecretRef; ref != nil {
+		return fmt.Sprintf("the proxy in the Secret '%s/%s'", obj.Namespace, ref.Name)
+	}
+	return "the proxy in the controller's environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"
 }
 
 // nextOfContent is what to do when the repository does not have what is wanted.
@@ -94,8 +106,8 @@ func nextOfContent(obj *sourcev1.GitRepository, err error) string {
 // fullCommit is how many digits a commit has.
 const fullCommit = 40
 
-// nextOfReference names the field of spec.ref that asks for what is not there. It is silent about a branch: that message
-// is upstream's as a whole, and it names the branch.
+// nextOfReference names the field of spec.ref that asks for what is not there. It is silent about a branch that
+// spec.ref names: that message is upstream's as a whole, and it names the branch.
 func nextOfReference(obj *sourcev1.GitRepository, err error) string {
 	ref := reference(obj)
 	missing := errors.Is(err, gitrepo.ErrReference)
@@ -108,6 +120,8 @@ func nextOfReference(obj *sourcev1.GitRepository, err error) string {
 		return "check spec.ref.name"
 	case ref.Tag != "" && missing:
 		return "check spec.ref.tag"
+	case missing && (obj.Spec.Reference == nil || *obj.Spec.Reference == sourcev1.GitRepositoryRef{}):
+		return "spec.ref is not set; set spec.ref.branch to the branch that you mean"
 	case ref.SemVer != "" && missing:
 		return fmt.Sprintf("no tag of '%s' matches spec.ref.semver", gitrepo.RedactURL(obj.Spec.URL))
 	case ref.Commit == "" && ref.Name == "" && ref.Tag == "" && badRange(ref.SemVer):

@@ -125,6 +125,8 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		return o
 	}
 	plain, secret := with(nil, ""), with(nil, "git")
+	proxied := with(nil, "")
+	proxied.Spec.ProxySecretRef = &meta.LocalObjectReference{Name: "way"}
 	short, full := strings.Repeat("a", 7), strings.Repeat("a", 40)
 	for _, tc := range []struct {
 		reason string
@@ -147,6 +149,10 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 			"; push the submodule's commit to where '.gitmodules' says, or remove spec.recurseSubmodules"},
 		{"recorded: the message of a missing branch ends with the branch, in the condition and in the event, so the next step is left out",
 			with(&sourcev1.GitRepositoryRef{Branch: "missing"}, ""), gitrepo.ErrReference, ""},
+		{"no branch was named, and the default is not there", plain, gitrepo.ErrReference, "; spec.ref is not set; set spec.ref.branch to the branch that you mean"},
+		{"a proxy of the environment", plain, gitrepo.ErrProxy, "; check spec.url, and the proxy in the controller's environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"},
+		{"a proxy of its own", proxied, gitrepo.ErrProxy, "; check spec.url, and the proxy in the Secret 'ns/way'"},
+		{"a server that is down", plain, gitrepo.ErrBusy, "; the next attempt follows by itself; if it goes on, look at the server of spec.url"},
 		{"no such tag", with(&sourcev1.GitRepositoryRef{Tag: "v9", SemVer: "1.x", Branch: "main"}, ""), gitrepo.ErrReference, "; check spec.ref.tag"},
 		{"no such name, which wins over a tag", with(&sourcev1.GitRepositoryRef{Name: "refs/x", Tag: "v9"}, ""), gitrepo.ErrReference, "; check spec.ref.name"},
 		{"no version in the range", with(&sourcev1.GitRepositoryRef{SemVer: ">9"}, ""), gitrepo.ErrReference, "; no tag of 'https://h/r' matches spec.ref.semver"},
