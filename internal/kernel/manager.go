@@ -134,15 +134,19 @@ func (m *Manager) CheckNamespace(from string, ref Reference) error {
 	if !m.settings.NoCrossNamespaceRefs || ref.Namespace == "" || ref.Namespace == from {
 		return nil
 	}
-	return &AccessDeniedError{Reference: ref}
+	return &AccessDeniedError{From: from, Reference: ref}
 }
 
-// AccessDeniedError is a reference to another namespace while that is forbidden.
-type AccessDeniedError struct{ Reference Reference }
+// AccessDeniedError is a reference of an object in the namespace From to another one while that is forbidden.
+type AccessDeniedError struct {
+	From      string
+	Reference Reference
+}
 
-// Error has the text of the tables.
+// Error has the text of the tables, and then the next step.
 func (e *AccessDeniedError) Error() string {
-	return fmt.Sprintf("can't access '%s', cross-namespace references have been blocked", e.Reference)
+	return fmt.Sprintf("can't access '%s', cross-namespace references have been blocked; refer to a %s in the namespace '%s'",
+		e.Reference, e.Reference.Kind, e.From)
 }
 
 // Register adds a kind to the controller. It must be called before Process.Run.

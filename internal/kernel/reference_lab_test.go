@@ -150,7 +150,7 @@ func TestCrossNamespaceReferenceIsForbidden(t *testing.T) {
 		p.Spec.SourceRef = &meta.NamespacedObjectReference{Namespace: "elsewhere", Name: "src"}
 	})
 	p := lab.Ready("a", metav1.ConditionFalse, meta.AccessDeniedReason)
-	const want = "can't access 'Probe/elsewhere/src', cross-namespace references have been blocked"
+	want := "can't access 'Probe/elsewhere/src', cross-namespace references have been blocked; refer to a Probe in the namespace '" + lab.Namespace + "'"
 	if c := condition(p, meta.StalledCondition); c.Message != want || c.Status != metav1.ConditionTrue {
 		t.Errorf("Stalled %+v, want %q", c, want)
 	}
