@@ -145,6 +145,7 @@ func TestFailures(t *testing.T) {
 		"invalid/two.yaml":           "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Invalid_Two}\n",
 		"invalid/good.yaml":          configMap("good", "1"),
 		"unknown/svc.yaml":           "apiVersion: v1\nkind: Service\nmetadata: {name: svc}\nspec: {ports: [{prot: 80}]}\n",
+		"undeclared/cr.yaml":         "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: x}\nspec: {interval: 1h, url: 'https://h/r', brnch: x}\n",
 		"missing/cm.yaml":            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: does-not-exist-anywhere}\n",
 		"nokind/cr.yaml":             "apiVersion: example.com/v1\nkind: Nothing\nmetadata: {name: x}\n",
 		"outside/kustomization.yaml": "resources: [../../etc/passwd]\n",
@@ -164,7 +165,7 @@ func TestFailures(t *testing.T) {
 			want         []string
 			change       func(*kustomizev1.KustomizationSpec)
 		}{
-			"path":    {path: "./absent", reason: "ArtifactFailed", want: []string{"kustomization path not found: stat ", "/absent: no such file or directory; correct spec.path, or add the directory to GitRepository/"}},
+			"path":    {path: "./absent", reason: "ArtifactFailed", want: []string{"kustomization path not found: stat ", "/absent: no such file or directory; correct spec.path, or add the directory to GitRepository/" + l.namespace + "/"}},
 			"yaml":    {path: "./yaml", reason: "BuildFailed", want: []string{"failed to decode Kubernetes YAML from ", "/yaml/cm.yaml: MalformedYAMLError: yaml: line "}},
 			"outside": {path: "./outside", reason: "BuildFailed", want: []string{"leads out of the artifact"}},
 			"remote":  {path: "./remote", reason: "BuildFailed", want: []string{"remote.invalid", "not allowed"}},
@@ -176,8 +177,9 @@ func TestFailures(t *testing.T) {
 				change: func(s *kustomizev1.KustomizationSpec) {
 					s.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{{Kind: "ConfigMap", Name: "absent"}}}
 				}},
-			"invalid": {path: "./invalid", reason: "ReconciliationFailed", want: []string{"/invalid-one dry-run failed", "Invalid_Two", "invalid/one.yaml", "invalid/two.yaml"}},
-			"unknown": {path: "./unknown", reason: "ReconciliationFailed", want: []string{"Service/", "/svc dry-run failed", "\n  in unknown/svc.yaml\n  unknown field spec.ports[0].prot was ignored: correct or remove it\n"}},
+			"invalid":    {path: "./invalid", reason: "ReconciliationFailed", want: []string{"/invalid-one dry-run failed", "Invalid_Two", "invalid/one.yaml", "invalid/two.yaml"}},
+			"unknown":    {path: "./unknown", reason: "ReconciliationFailed", want: []string{"Service/", "/svc dry-run failed", "\n  in unknown/svc.yaml\n  unknown field spec.ports[0].prot was ignored: correct or remove it\n"}},
+			"undeclared": {path: "./undeclared", reason: "ReconciliationFailed", want: []string{"/x dry-run failed", ".spec.brnch: field not declared in schema\n  in undeclared/cr.yaml\n  correct or remove the field spec.brnch\n"}},
 			"missing": {path: "./missing", reason: "ReconciliationFailed", want: []string{"ConfigMap/does-not-exist-anywhere/x not found: namespaces \"does-not-exist-anywhere\" not found\n  in missing/cm.yaml\n  add the Namespace 'does-not-exist-anywhere' to this source", "or correct metadata.namespace\n"},
 				change: func(s *kustomizev1.KustomizationSpec) { s.TargetNamespace = "" }},
 			"nokind": {path: "./nokind", reason: "ReconciliationFailed", want: []string{"Nothing", "\n  correct apiVersion and kind, or install the CustomResourceDefinition first"}},
@@ -322,7 +324,7 @@ func TestCrossNamespaceIsForbidden(t *testing.T) {
 	l := newLab(t, func(s *setup) { s.settings.NoCrossNamespaceRefs = true })
 	l.create("app", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Namespace = "elsewhere" })
 	k, message := l.failed("app", "AccessDenied")
-	if want := "can't access 'GitRepository/elsewhere/repo', cross-namespace references have been blocked"; message != want {
+	if want := "can't access 'GitRepository/elsewhere/repo', cross-namespace references have been blocked; refer to a GitRepository in the namespace '" + l.namespace + "'"; message != want {
 		t.Errorf("message = %q, want %q", message, want)
 	}
 	if condition(k, meta.StalledCondition) == nil || k.Status.ObservedGeneration == k.Generation {

@@ -3,9 +3,11 @@ package kustomize
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gitops-toolkit/flux/api/meta"
+	untar "github.com/gitops-toolkit/flux/internal/artifact/unpack"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
 )
 
@@ -17,7 +19,7 @@ func (j *job) fetch(ctx context.Context) error {
 	j.progress("Fetching manifests for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)
 	tree, err := j.c.Artifacts(ctx, j.t.ref)
 	if err != nil {
-		return failed(meta.ArtifactFailedReason, err)
+		return failed(meta.ArtifactFailedReason, j.explainArtifact(err))
 	}
 	j.tree = tree
 	if err := build.CheckPath(tree.Dir(), j.t.spec().Path); err != nil {
@@ -28,6 +30,18 @@ func (j *job) fetch(ctx context.Context) error {
 	j.result.attempted = true
 	j.progress("Building manifests for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)
 	return nil
+}
+
+// explainArtifact adds to the refusal of an archive which source it is from, and what to do.
+func (j *job) explainArtifact(err error) error {
+	source := sourceReference(j.t.object)
+	switch {
+	case errors.Is(err, untar.ErrUnsafe):
+		return fmt.Errorf("%w; take the entry out of %s, and let it make a new artifact", err, source)
+	case errors.Is(err, untar.ErrLimit):
+		return fmt.Errorf("%w; leave files out of %s with spec.ignore or a file '.sourceignore'", err, source)
+	}
+	return err
 }
 
 // notServed is the message while the source is behind.

@@ -1,7 +1,6 @@
 package kustomize
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -110,7 +109,6 @@ func terminal(err error) *kernel.Outcome {
 // findSource looks up the source and its artifact.
 func (c *controller) findSource(ctx context.Context, t *target) *kernel.Outcome {
 	ref := sourceReference(t.object)
-	ref.Namespace = cmp.Or(ref.Namespace, t.object.Namespace)
 	source, stopped := c.sourceObject(t, ref)
 	if stopped != nil {
 		return stopped

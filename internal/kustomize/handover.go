@@ -1,7 +1,6 @@
 package kustomize
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -68,7 +67,6 @@ func (c *controller) expected(ctx context.Context, k *kustomizev1.Kustomization)
 	t := &target{object: k.DeepCopy()}
 	t.object.Normalize()
 	ref := sourceReference(t.object)
-	ref.Namespace = cmp.Or(ref.Namespace, k.Namespace)
 	source, stopped := c.sourceObject(t, ref)
 	if stopped != nil {
 		return t.full()

@@ -65,7 +65,6 @@ func tellCut(req *request, t *target, mem *memory, a *applied) {
 	cause := kernel.Reference{Kind: kustomizev1.KustomizationKind, Namespace: t.object.Namespace, Name: t.object.Name}
 	if cut.revision != t.revision() {
 		cause = sourceReference(t.object)
-		cause.Namespace = cmp.Or(cause.Namespace, t.object.Namespace)
 	}
 	mem.wait = nil
 	req.Event(kernel.Normal(meta.HealthCheckCanceledReason,

@@ -1,7 +1,13 @@
 package kustomize_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -140,7 +146,12 @@ func TestInventoryIsWrittenBeforeObjects(t *testing.T) {
 func TestRealArtifacts(t *testing.T) {
 	t.Parallel()
 	var st *store.Store
+	hostile := tarGz(t, "../outside.yaml", configMap("outside", "1"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hostile.tar.gz" {
+			_, _ = w.Write(hostile)
+			return
+		}
 		serve.Handler(st).ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -171,6 +182,40 @@ func TestRealArtifacts(t *testing.T) {
 	if err := l.client.Get(t.Context(), types.NamespacedName{Namespace: l.namespace, Name: "a"}, cm); err != nil || cm.Data["value"] != "2" {
 		t.Errorf("value = %q, %v", cm.Data["value"], err)
 	}
+
+	// An archive that leads out: said, nothing applied, nothing lost, and mended by the next one.
+	l.advertise("repo", &meta.Artifact{
+		URL: server.URL + "/hostile.tar.gz", Path: "hostile.tar.gz", Revision: "main@sha1:3",
+		Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(hostile)), LastUpdateTime: meta.NewTime(time.Now()),
+	})
+	k, message := l.failed("app", "ArtifactFailed")
+	want := "archive entry '../outside.yaml': archive is not safe to unpack: '..' in the path; take the entry out of GitRepository/" + l.namespace + "/repo"
+	if !strings.HasPrefix(message, want) || k.Status.LastAppliedRevision != "main@sha1:2" || !l.exists("a") {
+		t.Errorf("message %q, want %q; status %+v", message, want, k.Status)
+	}
+	if e := l.event("app", func(e posted) bool { return e.Severity == "error" }); e.Message != message {
+		t.Errorf("event %+v, want the message of Ready", e)
+	}
+	l.publish(st, "repo", "main@sha1:4", map[string]string{"b.yaml": configMap("b", "1")})
+	if l.ready("app", "main@sha1:4"); l.exists("a") || !l.exists("b") {
+		t.Error("what came after the hostile archive was not applied")
+	}
+}
+
+// tarGz is an archive of one file, whatever its name.
+func tarGz(t *testing.T, name, content string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	compressed := gzip.NewWriter(&out)
+	entries := tar.NewWriter(compressed)
+	if err := entries.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := io.WriteString(entries, content)
+	if err := errors.Join(err, entries.Close(), compressed.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // publish stores files as an archive and makes it the artifact of a source.

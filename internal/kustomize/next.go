@@ -37,6 +37,8 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 	switch {
 	case apimeta.IsNoMatchError(f.Err):
 		return "correct apiVersion and kind, or install the CustomResourceDefinition first: in this source, or by a Kustomization that spec.dependsOn names"
+	case undeclaredField(f.Err) != "":
+		return fmt.Sprintf("correct or remove the field %s", undeclaredField(f.Err))
 	case !apierrors.IsNotFound(f.Err):
 		return ""
 	case f.Namespace == "":
@@ -47,6 +49,15 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct spec.targetNamespace", f.Namespace)
 	}
 	return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct metadata.namespace", f.Namespace)
+}
+
+// undeclaredField is the path of a field that the schema of a custom resource does not know, "" in other refusals.
+func undeclaredField(err error) string {
+	before, _, found := strings.Cut(err.Error(), ": field not declared in schema")
+	if !found {
+		return ""
+	}
+	return strings.TrimPrefix(before[strings.LastIndex(before, " ")+1:], ".")
 }
 
 // byRights tells whether a refusal is for want of rights, and not by quota, policy or admission.

@@ -1,6 +1,8 @@
 package kustomize
 
 import (
+	"cmp"
+
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
@@ -23,7 +25,7 @@ func (c *controller) References(k *kustomizev1.Kustomization) []kernel.Reference
 
 func sourceReference(k *kustomizev1.Kustomization) kernel.Reference {
 	s := k.Spec.SourceRef
-	return kernel.Reference{Group: sourcev1.GroupVersion.Group, Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, Wake: kernel.OnRevision, Restricted: true}
+	return kernel.Reference{Group: sourcev1.GroupVersion.Group, Kind: s.Kind, Namespace: cmp.Or(s.Namespace, k.Namespace), Name: s.Name, Wake: kernel.OnRevision, Restricted: true}
 }
 
 // configReferences are the ConfigMaps and Secrets whose content decides what is applied, or where.

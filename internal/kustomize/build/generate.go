@@ -160,15 +160,23 @@ func (b *builder) scanFile(factory *resource.Factory, at string) ([]source, erro
 	}
 	objects, err := guarded(func() ([]*resource.Resource, error) { return factory.SliceFromBytes(content) })
 	if err != nil {
-		return nil, fmt.Errorf("failed to decode Kubernetes YAML from %s: %w%s", at, readable(err), absoluteLine(content, err))
+		return nil, fmt.Errorf("failed to decode Kubernetes YAML from %s: %w%s", at, readable(err), atLine(content, err))
 	}
 	for _, o := range objects {
 		if o.GetKind() == "" || o.GetApiVersion() == "" || o.GetName() == "" {
-			return nil, fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: %s", at)
+			return nil, fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: %s; add them, or leave the file out of the build", at)
 		}
 		b.files[keyOf(o)] = b.relativeToMount(at)
 	}
 	return []source{{path: b.relative(at), objects: objects}}, nil
+}
+
+// atLine adds to an error of the YAML parser the line in the file, where its own text counts differently, and what to do.
+func atLine(content []byte, parseErr error) string {
+	if _, ok := lineOf(parseErr); !ok {
+		return ""
+	}
+	return absoluteLine(content, parseErr) + "; correct the file, or leave it out of the build"
 }
 
 // absoluteLine says where a YAML error is in its file: the parser counts from the start of the document.

@@ -116,17 +116,17 @@ func TestBuildRefuses(t *testing.T) {
 		"missing path": {path: "absent", want: []string{"kustomization path not found: stat /artifact/absent: no such file or directory"}},
 		"broken YAML, with file and line": {
 			files: map[string]string{"x/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x\n"},
-			want:  []string{"failed to decode Kubernetes YAML from /artifact/x/cm.yaml: MalformedYAMLError: yaml: line"},
+			want:  []string{"failed to decode Kubernetes YAML from /artifact/x/cm.yaml: MalformedYAMLError: yaml: line", "; correct the file, or leave it out of the build"},
 		},
 		"broken YAML in a later document, with the line in the file": {
 			files: map[string]string{"cm.yaml": cmA + "---\n" + cmB + "---\na: [\nb: 1\n"},
-			want:  []string{"failed to decode Kubernetes YAML from /artifact/cm.yaml", "of the file"},
+			want:  []string{"failed to decode Kubernetes YAML from /artifact/cm.yaml", "of the file); correct the file"},
 		},
 		"YAML that is no object": {
 			files: map[string]string{"values.yaml": "replicas: 1\n"}, want: []string{"/artifact/values.yaml"},
 		},
 		"object without kind": {
-			files: map[string]string{"x.yaml": "apiVersion: v1\nmetadata: {name: x}\n"}, want: []string{"/artifact/x.yaml", "kind"},
+			files: map[string]string{"x.yaml": "apiVersion: v1\nmetadata: {name: x}\n"}, want: []string{"/artifact/x.yaml", "kind", "; add "},
 		},
 		"unknown field of a kustomization": {
 			files: map[string]string{"kustomization.yaml": kustomization("resurces: [a.yaml]")},
