@@ -165,10 +165,14 @@ func Handled(token, before string) func(meta.Object) bool {
 	}
 }
 
-// failure is what the controller says of an attempt at the present generation that failed.
+// failure is what the controller says of an attempt at the present generation that failed. The generation counts as
+// observed only when an attempt succeeds or is given up; whether a failure is about it, its condition tells.
 func failure(obj meta.Object) string {
 	c := kinds.Condition(obj, meta.ReadyCondition)
-	if c == nil || c.Status != metav1.ConditionFalse || obj.GetObservedGeneration() != obj.GetGeneration() {
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return ""
+	}
+	if now := obj.GetGeneration(); c.ObservedGeneration != now && obj.GetObservedGeneration() != now {
 		return ""
 	}
 	return c.Message

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/cli/clitest"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
@@ -62,6 +64,26 @@ func TestWaitTellsTheTruth(t *testing.T) {
 			t.Parallel()
 			runStages(t, test.object, test.stages)
 		})
+	}
+}
+
+// TestFailuresAreTold gives the wait of a new object a status as controllers write it while they try again.
+func TestFailuresAreTold(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ status, want string }{
+		"a first attempt that failed":                                     {`{"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "False", "message": "no branch", "observedGeneration": 2}]}`, "no branch"},
+		"one of a controller that does not say of which generation it is": {`{"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "False", "message": "no branch"}]}`, "no branch"},
+		"a failure of the spec before":                                    {`{"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "False", "message": "no branch", "observedGeneration": 1}]}`, ""},
+		"work under way":                                                  {`{"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "Unknown", "message": "fetching", "observedGeneration": 2}]}`, ""},
+		"nothing yet":                                                     {`{"observedGeneration": -1}`, ""},
+	} {
+		obj := kinds.Kustomization.New()
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(withStatus(t, annotated, test.status).Object, obj); err != nil {
+			t.Fatal(err)
+		}
+		if got := failure(obj); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }
 
