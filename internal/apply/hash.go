@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -103,6 +104,21 @@ func owned(fields map[string]json.RawMessage, values map[string]string) map[stri
 	for f := range fields {
 		if key, ok := strings.CutPrefix(f, "f:"); ok {
 			out[key] = values[key]
+		}
+	}
+	return out
+}
+
+// UpdatesAsApplies returns managedFields in which a manager's updates of the main resource count as applies, where it has
+// made none of these: what is written from the client's side can then be followed like the rest.
+func UpdatesAsApplies(entries []metav1.ManagedFieldsEntry, manager string) []metav1.ManagedFieldsEntry {
+	if entryOf(entries, manager) != nil {
+		return entries
+	}
+	out := slices.Clone(entries)
+	for i := range out {
+		if e := &out[i]; e.Manager == manager && e.Subresource == "" {
+			e.Operation = metav1.ManagedFieldsOperationApply
 		}
 	}
 	return out

@@ -2,8 +2,6 @@ package helm
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,19 +25,7 @@ func (c *controller) clusterFor(ctx context.Context, hr *helmv2.HelmRelease) (*k
 
 // valuesFor composes the values of a HelmRelease. They are always read from the controller's own cluster.
 func (c *controller) valuesFor(ctx context.Context, hr *helmv2.HelmRelease, log func(values.Reference)) (map[string]any, error) {
-	refs := make([]values.Reference, len(hr.Spec.ValuesFrom))
-	for i, v := range hr.Spec.ValuesFrom {
-		refs[i] = values.Reference{
-			Kind: v.Kind, Namespace: hr.Namespace, Name: v.Name, Key: v.ValuesKey, TargetPath: v.TargetPath, Literal: v.Literal, Optional: v.Optional,
-		}
-	}
-	inline := map[string]any{}
-	if hr.Spec.Values != nil && len(hr.Spec.Values.Raw) > 0 {
-		if err := json.Unmarshal(hr.Spec.Values.Raw, &inline); err != nil {
-			return nil, fmt.Errorf("spec.values: %w", err)
-		}
-	}
-	merged, skipped, err := values.Compose(refs, inline, func(kind, namespace, name string) (values.Object, error) {
+	merged, skipped, err := values.Of(hr, func(kind, namespace, name string) (values.Object, error) {
 		return c.readConfig(ctx, kind, types.NamespacedName{Namespace: namespace, Name: name})
 	})
 	for _, ref := range skipped {

@@ -137,7 +137,8 @@ func (a *attempt) locate(ctx context.Context, o *unstructured.Unstructured) (*co
 	if err != nil {
 		return nil, err
 	}
-	d := &compared{wanted: owned(o, a.last)}
+	release.Own(o, a.last.Name, a.last.Namespace)
+	d := &compared{wanted: o}
 	var r dynamic.ResourceInterface = client.Dynamic().Resource(m.Resource)
 	if m.Namespaced {
 		if d.wanted.GetNamespace() == "" {
@@ -149,22 +150,6 @@ func (a *attempt) locate(ctx context.Context, o *unstructured.Unstructured) (*co
 	}
 	d.ref, d.resource = apply.RefOf(d.wanted), r
 	return d, nil
-}
-
-// owned puts on an object what Helm puts on it when it is applied.
-func owned(o *unstructured.Unstructured, rel *helm.Release) *unstructured.Unstructured {
-	labels, annotations := o.GetLabels(), o.GetAnnotations()
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	labels["app.kubernetes.io/managed-by"] = "Helm"
-	annotations["meta.helm.sh/release-name"], annotations["meta.helm.sh/release-namespace"] = rel.Name, rel.Namespace
-	o.SetLabels(labels)
-	o.SetAnnotations(annotations)
-	return o
 }
 
 // disabled tells whether an object is to be left alone.

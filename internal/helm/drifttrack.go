@@ -27,7 +27,7 @@ func (c *controller) startTracker() *tracker.Tracker {
 			return // every release will tell the same cause
 		}
 		c.tracker = tracker.New(c.ctx, tracker.Options{
-			Client: cluster.Apply(), FieldManager: kube.FieldManager, OverrideManagers: c.OverrideManagers, OwnerGroup: groupKind.Group,
+			Client: cluster.Apply(), FieldManager: kube.FieldManager, OverrideManagers: c.OverrideManagers, OwnerGroup: groupKind.Group, Updates: true,
 			Notify: c.notifyDrift, Log: func(message string, kv ...any) { c.m.Log().Info(message, kv...) },
 		})
 	})
@@ -113,6 +113,7 @@ func (w *watching) settle(a *attempt, all []*compared) {
 		if d.excluded || d.live == nil {
 			continue
 		}
+		d.live.SetManagedFields(apply.UpdatesAsApplies(d.live.GetManagedFields(), kube.FieldManager))
 		entry := apply.EntryHash(d.live, kube.FieldManager)
 		view.Note(d.ref.ID(), apply.Record{
 			UID: d.live.GetUID(), ResourceVersion: d.live.GetResourceVersion(), Generation: d.live.GetGeneration(),

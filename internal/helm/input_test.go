@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,52 +142,4 @@ func TestDependsOn(t *testing.T) {
 	}
 	l.update("first", func(hr *helmv2.HelmRelease) { hr.Spec.Values = values(t, `{"message":"again"}`) })
 	l.ready("third", 1)
-}
-
-func TestDrift(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.source("demo", "1.0.0", demo("1.0.0", nil))
-	l.create("app", func(s *helmv2.HelmReleaseSpec) { s.DriftDetection = &helmv2.DriftDetection{Mode: "enabled"} })
-	hr := l.ready("app", 1)
-	if c := condition(hr, "Drifted"); c == nil || c.Status != metav1.ConditionFalse || c.Reason != "NoDriftDetected" {
-		t.Errorf("Drifted is %+v", c)
-	}
-	l.create("warned", func(s *helmv2.HelmReleaseSpec) {
-		s.DriftDetection = &helmv2.DriftDetection{Mode: "warn", Ignore: []meta.IgnoreRule{{Paths: []string{"/data/revision"}}}}
-	})
-	l.ready("warned", 1)
-	edit := func(name, key, value string) {
-		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: name}}
-		if err := l.client.Patch(t.Context(), cm, mergePatch(`{"data":{"`+key+`":"`+value+`"}}`)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	edit("app", "message", "edited")
-	begun := time.Now()
-	for l.configMap("app")["message"] != "hello" {
-		if time.Since(begun) > patience {
-			t.Fatal("the edit was not put back")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if e := l.event("app", "DriftDetected"); !strings.Contains(e.Message, "ConfigMap/"+l.namespace+"/app changed (0 additions, 1 changes, 0 removals)") {
-		t.Errorf("event %+v", e)
-	}
-	if e := l.event("app", "DriftCorrected"); !strings.Contains(e.Message, "ConfigMap/"+l.namespace+"/app configured") {
-		t.Errorf("event %+v", e)
-	}
-	edit("warned", "revision", "ignored")
-	edit("warned", "message", "edited")
-	l.request("warned") // objects with ignored fields are looked at at the interval, or when asked
-	hr = l.until("warned", "Drifted", func(hr *helmv2.HelmRelease) bool {
-		c := condition(hr, "Drifted")
-		return c != nil && c.Status == metav1.ConditionTrue
-	})
-	if c := condition(hr, "Drifted"); !strings.Contains(c.Message, "(0 additions, 1 changes, 0 removals)") || condition(hr, "Ready").Status != metav1.ConditionTrue {
-		t.Errorf("Drifted is %+v, Ready %+v", c, condition(hr, "Ready"))
-	}
-	if l.configMap("warned")["message"] != "edited" {
-		t.Error("what is only to be reported was corrected")
-	}
 }

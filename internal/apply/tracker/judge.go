@@ -50,8 +50,11 @@ type live struct {
 	seen        time.Time
 }
 
-// observe reduces an object's metadata.
+// observe reduces an object's metadata, which is the tracker's own.
 func observe(obj *metav1.PartialObjectMetadata, o *Options, now time.Time) live {
+	if o.Updates {
+		obj.ManagedFields = apply.UpdatesAsApplies(obj.ManagedFields, o.FieldManager)
+	}
 	labels := obj.GetLabels()
 	return live{
 		uid:        obj.GetUID(),

@@ -23,6 +23,9 @@ type Options struct {
 	FieldManager     string
 	OverrideManagers []string
 	OwnerGroup       string
+	// Updates says that objects which carry updates of FieldManager, and no apply, were written from the client's side by
+	// the owners: their updates are followed.
+	Updates bool
 	// Notify is called when an owner should run a pass now. It must not block, and may be called
 	// again before that pass.
 	Notify func(Key)

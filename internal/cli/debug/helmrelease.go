@@ -75,19 +75,7 @@ func printReleases(s *session.Session, what, page string, value any) error {
 }
 
 func printValues(ctx context.Context, s *session.Session, c *cluster.Client, obj *helmv2.HelmRelease) error {
-	refs := make([]values.Reference, len(obj.Spec.ValuesFrom))
-	for i, v := range obj.Spec.ValuesFrom {
-		refs[i] = values.Reference{
-			Kind: v.Kind, Namespace: obj.Namespace, Name: v.Name, Key: v.ValuesKey, TargetPath: v.TargetPath, Literal: v.Literal, Optional: v.Optional,
-		}
-	}
-	inline := map[string]any{}
-	if obj.Spec.Values != nil && len(obj.Spec.Values.Raw) > 0 {
-		if err := json.Unmarshal(obj.Spec.Values.Raw, &inline); err != nil {
-			return fmt.Errorf("spec.values: %w", err)
-		}
-	}
-	merged, _, err := values.Compose(refs, inline, func(kind, namespace, name string) (values.Object, error) {
+	merged, _, err := values.Of(obj, func(kind, namespace, name string) (values.Object, error) {
 		return readValues(ctx, c, kind, namespace, name)
 	})
 	if err != nil {

@@ -38,9 +38,25 @@ type flags struct {
 	output         string
 }
 
-// Add places `flux diff kustomization` below the group that compares.
+// Add places `flux diff kustomization` and `flux diff helmrelease` below the group that compares.
 func Add(s *session.Session, group *cobra.Command) {
-	f := &flags{output: "text"}
+	addKustomization(s, group)
+	addHelmRelease(s, group)
+}
+
+// verdict is how a comparison ends.
+func verdict(changed bool, err error) error {
+	switch {
+	case err != nil:
+		return &session.ExitError{Code: exitFailed, Err: err}
+	case changed:
+		return &session.ExitError{Code: exitChanged, Err: errChanged}
+	}
+	return nil
+}
+
+func addKustomization(s *session.Session, group *cobra.Command) {
+	f := &flags{output: text}
 	cmd := &cobra.Command{
 		Use:     "kustomization",
 		Aliases: []string{"ks"},
@@ -64,18 +80,12 @@ func Add(s *session.Session, group *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "compare all Kustomizations of the namespace, with --root or --revision")
 	cmd.Flags().StringVar(&f.root, "root", "", "directory that stands for the source: each Kustomization is built from its own path in it")
 	cmd.Flags().StringVar(&f.revision, "revision", "", "revision of the Git repository in --root, or here, instead of its files")
-	cmd.Flags().VarP(value.OneOf(&f.output, "output", "text", "json", "markdown"), "output", "o", "text, json or markdown")
+	cmd.Flags().VarP(value.OneOf(&f.output, "output", text, "json", "markdown"), "output", "o", "text, json or markdown")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), s.Timeout)
 		defer cancel()
 		changed, err := f.run(ctx, s, args)
-		switch {
-		case err != nil:
-			return &session.ExitError{Code: exitFailed, Err: err}
-		case changed:
-			return &session.ExitError{Code: exitChanged, Err: errChanged}
-		}
-		return nil
+		return verdict(changed, err)
 	}
 	group.AddCommand(cmd)
 }
@@ -129,10 +139,10 @@ func (f *flags) run(ctx context.Context, s *session.Session, args []string) (cha
 	for i := range reports {
 		changed = changed || reports[i].changed()
 		if reports[i].Error != "" {
-			err = errors.Join(err, fmt.Errorf("%s: %s", reports[i].Kustomization, reports[i].Error))
+			err = errors.Join(err, fmt.Errorf("%s: %s", reports[i].subject(), reports[i].Error))
 		}
 	}
-	return changed, errors.Join(f.print(s.Out, reports), err)
+	return changed, errors.Join(write(s.Out, f.output, reports, f.several()), err)
 }
 
 // reports compares what was asked for. One of several that fails does not hide the others.

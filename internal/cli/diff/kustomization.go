@@ -1,8 +1,10 @@
-// Package diff is `flux diff kustomization`: what applying local files, or a revision of a Git
-// repository, would change in a cluster. Nothing is written; the API server is asked with dry-runs.
+// Package diff is `flux diff kustomization` and `flux diff helmrelease`: what applying local files or a revision of a Git
+// repository, or the next upgrade of a release, would change in a cluster. Nothing is written; the API server is asked
+// with dry-runs.
 package diff
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +27,10 @@ import (
 // parallel is how many objects the API server is asked about at once.
 const parallel = 8
 
-// Report is what would happen to the objects of one Kustomization.
+// Report is what would happen to the objects of one Kustomization or HelmRelease.
 type Report struct {
-	Kustomization string   `json:"kustomization"`
+	Kustomization string   `json:"kustomization,omitempty"`
+	HelmRelease   string   `json:"helmRelease,omitempty"`
 	Changes       []Change `json:"changes"`
 	// Nested are the Kustomizations among the objects, with --recursive.
 	Nested []Report `json:"nested,omitempty"`
@@ -36,6 +39,9 @@ type Report struct {
 	// Error says why the comparison failed.
 	Error string `json:"error,omitempty"`
 }
+
+// subject names the object.
+func (r *Report) subject() string { return cmp.Or(r.Kustomization, r.HelmRelease) }
 
 // changed tells whether anything would happen.
 func (r *Report) changed() bool {
@@ -88,7 +94,7 @@ func (d *differ) diff(ctx context.Context, obj *kustomizev1.Kustomization, dir s
 	if err != nil {
 		return report, err
 	}
-	c := &comparer{client: d.client, force: obj.Spec.Force, set: objects}
+	c := &comparer{client: d.client, manager: fieldManager, policies: annotationGroup, force: obj.Spec.Force, set: objects}
 	for _, rule := range obj.Spec.Ignore {
 		c.rules = append(c.rules, ignoreRule(rule))
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply"
 )
 
-// fieldManager is that of the controller, whose fields a dry-run must own to take them away.
+// fieldManager is that of the controller of Kustomizations.
 const fieldManager = "kustomize-controller"
 
 // annotations of objects that say how they are applied.
@@ -51,9 +51,15 @@ type Change struct {
 // comparer asks the API server what applying an object would change.
 type comparer struct {
 	client *apply.Client
-	rules  []apply.IgnoreRule
-	force  bool
-	set    []*unstructured.Unstructured
+	// manager is the controller, whose fields a dry-run must own to take them away.
+	manager string
+	// policies begins the annotations of objects that say how they are applied; empty where none do.
+	policies string
+	rules    []apply.IgnoreRule
+	force    bool
+	set      []*unstructured.Unstructured
+	// former are the objects as they were applied last, where that is done from the client's side.
+	former map[apply.ID]*unstructured.Unstructured
 }
 
 func subject(u *unstructured.Unstructured) string { return apply.RefOf(u).Subject() }
@@ -76,11 +82,11 @@ func (c *comparer) compare(ctx context.Context, desired *unstructured.Unstructur
 	if apierrors.IsNotFound(err) {
 		live = nil
 	}
-	if leftAlone(desired, live) {
+	if c.policies != "" && leftAlone(desired, live) {
 		change.Action = Skipped
 		return change, nil
 	}
-	merged, err := dryRun(ctx, resource, desired)
+	merged, err := c.ask(ctx, resource, desired, live)
 	switch {
 	case err != nil && live == nil && apierrors.IsNotFound(err) && c.namespaceComes(desired):
 		change.Action = Created
@@ -107,7 +113,7 @@ func (c *comparer) drift(change Change, live, merged *unstructured.Unstructured)
 	if err != nil {
 		return change, err
 	}
-	if live.GetKind() == "Secret" && live.GroupVersionKind().Group == "" {
+	if isSecret(live) {
 		maskSecrets(from, to)
 	}
 	if reflect.DeepEqual(from, to) || onlyGeneration(from, to) {
@@ -150,7 +156,15 @@ func (c *comparer) resource(ctx context.Context, u *unstructured.Unstructured) (
 	return c.client.Dynamic().Resource(mapping.Resource).Namespace(u.GetNamespace()), nil
 }
 
-func dryRun(ctx context.Context, resource dynamic.ResourceInterface, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// ask asks what would become of an object.
+func (c *comparer) ask(ctx context.Context, resource dynamic.ResourceInterface, desired, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if former := c.former[apply.RefOf(desired).ID()]; former != nil && live != nil {
+		return c.threeWay(ctx, resource, former, desired, live)
+	}
+	return c.dryRun(ctx, resource, desired)
+}
+
+func (c *comparer) dryRun(ctx context.Context, resource dynamic.ResourceInterface, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	desired = desired.DeepCopy()
 	encodeMasks(desired)
 	body, err := json.Marshal(desired.Object)
@@ -159,7 +173,7 @@ func dryRun(ctx context.Context, resource dynamic.ResourceInterface, desired *un
 	}
 	force := true
 	return resource.Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
-		FieldManager: fieldManager, Force: &force, DryRun: []string{metav1.DryRunAll},
+		FieldManager: c.manager, Force: &force, DryRun: []string{metav1.DryRunAll},
 	})
 }
 

@@ -9,9 +9,12 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/ui"
 )
 
-// print writes the reports in the chosen form.
-func (f *flags) print(w io.Writer, reports []Report) error {
-	switch f.output {
+// text is the form for terminals.
+const text = "text"
+
+// write writes the reports in a form; titles are for several in text.
+func write(w io.Writer, form string, reports []Report, titles bool) error {
+	switch form {
 	case "json":
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
@@ -24,7 +27,7 @@ func (f *flags) print(w io.Writer, reports []Report) error {
 	p := painter{ui.Colours(w)}
 	var b strings.Builder
 	for i := range reports {
-		if f.several() {
+		if titles {
 			p.title(&b, &reports[i])
 		}
 		p.report(&b, &reports[i])
@@ -48,17 +51,17 @@ func (p painter) paint(colour, text string) string {
 func (p painter) title(b *strings.Builder, r *Report) {
 	switch {
 	case r.Error != "":
-		fmt.Fprintf(b, "📁 %s %s\n", r.Kustomization, p.paint("31", "failed: "+r.Error))
+		fmt.Fprintf(b, "📁 %s %s\n", r.subject(), p.paint("31", "failed: "+r.Error))
 	case r.changed():
-		fmt.Fprintf(b, "📁 %s changed\n", r.Kustomization)
+		fmt.Fprintf(b, "📁 %s changed\n", r.subject())
 	case r.Note == "":
-		fmt.Fprintf(b, "📁 %s unchanged\n", r.Kustomization)
+		fmt.Fprintf(b, "📁 %s unchanged\n", r.subject())
 	}
 }
 
 func (p painter) report(b *strings.Builder, r *Report) {
 	if r.Note != "" {
-		fmt.Fprintf(b, "⚠️ %s skipped: %s\n", r.Kustomization, r.Note)
+		fmt.Fprintf(b, "⚠️ %s skipped: %s\n", r.subject(), r.Note)
 	}
 	for _, c := range r.Changes {
 		fmt.Fprintf(b, "%s\n", p.paint(actionColours[c.Action], fmt.Sprintf("► %s %s", c.Object, c.Action)))
@@ -68,18 +71,18 @@ func (p painter) report(b *strings.Builder, r *Report) {
 	}
 	for i := range r.Nested {
 		if r.Nested[i].changed() {
-			fmt.Fprintf(b, "📁 %s changed\n", r.Nested[i].Kustomization)
+			fmt.Fprintf(b, "📁 %s changed\n", r.Nested[i].subject())
 		}
 		p.report(b, &r.Nested[i])
 	}
 }
 
-func (p painter) diff(text string) string {
+func (p painter) diff(content string) string {
 	if !p.colours {
-		return text
+		return content
 	}
 	var b strings.Builder
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(content) {
 		content := strings.TrimSuffix(line, "\n")
 		switch {
 		case strings.HasPrefix(line, "+ "):
@@ -116,11 +119,11 @@ func markdown(reports []Report) string {
 func section(b *strings.Builder, r *Report) {
 	switch {
 	case r.Error != "":
-		fmt.Fprintf(b, "\n### %s failed\n\n%s\n", r.Kustomization, fenced("", r.Error))
+		fmt.Fprintf(b, "\n### %s failed\n\n%s\n", r.subject(), fenced("", r.Error))
 	case r.Note != "":
-		fmt.Fprintf(b, "\n### %s\n\nSkipped: %s\n", r.Kustomization, r.Note)
+		fmt.Fprintf(b, "\n### %s\n\nSkipped: %s\n", r.subject(), r.Note)
 	case len(r.Changes) > 0:
-		fmt.Fprintf(b, "\n### %s\n\n", r.Kustomization)
+		fmt.Fprintf(b, "\n### %s\n\n", r.subject())
 		for _, c := range r.Changes {
 			if c.Diff == "" {
 				fmt.Fprintf(b, "- `%s` %s\n", c.Object, c.Action)

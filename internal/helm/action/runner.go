@@ -11,6 +11,7 @@ import (
 	"time"
 
 	sdk "helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	helmkube "helm.sh/helm/v4/pkg/kube"
 	helm "helm.sh/helm/v4/pkg/release/v1"
@@ -65,6 +66,8 @@ type Runner struct {
 	Exprs *health.Exprs
 	// Log keeps what Helm says.
 	Log *Log
+	// KubeVersion is what templates see in a preview without a cluster, Helm's default when nil.
+	KubeVersion *common.KubeVersion
 }
 
 // ReleaseName is the name of a HelmRelease's release in Helm.
@@ -168,21 +171,41 @@ func asRelease(in any, err error) (*helm.Release, error) {
 	return rel, err
 }
 
+func (r *Runner) installSpec() helmv2.Install {
+	if r.Object.Spec.Install == nil {
+		return helmv2.Install{}
+	}
+	return *r.Object.Spec.Install
+}
+
+func (r *Runner) upgradeSpec() helmv2.Upgrade {
+	if r.Object.Spec.Upgrade == nil {
+		return helmv2.Upgrade{}
+	}
+	return *r.Object.Spec.Upgrade
+}
+
+// installsOnServer tells whether an install applies on the server.
+func (r *Runner) installsOnServer() bool {
+	if choice := r.installSpec().ServerSideApply; choice != nil {
+		return *choice
+	}
+	return !r.Helm3
+}
+
+// installPolicy is what an install does with the definitions in crds/.
+func (r *Runner) installPolicy() string {
+	spec := r.installSpec()
+	if spec.SkipCRDs && spec.CRDs == "" {
+		return crdSkip
+	}
+	return cmp.Or(spec.CRDs, crdCreate)
+}
+
 // InstallWith installs a chart.
 func (r *Runner) InstallWith(ctx context.Context, c *chart.Chart, values map[string]any, replace bool) (*helm.Release, error) {
-	spec := helmv2.Install{}
-	if r.Object.Spec.Install != nil {
-		spec = *r.Object.Spec.Install
-	}
-	ssa := !r.Helm3
-	if spec.ServerSideApply != nil {
-		ssa = *spec.ServerSideApply
-	}
-	policy := cmp.Or(spec.CRDs, crdCreate)
-	if spec.SkipCRDs && spec.CRDs == "" {
-		policy = crdSkip
-	}
-	if err := r.definitions(ctx, c, values, policy, ssa); err != nil {
+	spec, ssa := r.installSpec(), r.installsOnServer()
+	if err := r.definitions(ctx, c, values, r.installPolicy(), ssa); err != nil {
 		return nil, err
 	}
 	config, err := r.configuration(ctx, mode{serverSide: ssa, adopt: !spec.DisableTakeOwnership, validate: !spec.DisableOpenAPIValidation, noWait: spec.DisableWait})
@@ -203,10 +226,7 @@ func (r *Runner) InstallWith(ctx context.Context, c *chart.Chart, values map[str
 
 // UpgradeWith upgrades to a chart; last is the newest revision in storage.
 func (r *Runner) UpgradeWith(ctx context.Context, last *helm.Release, c *chart.Chart, values map[string]any) (*helm.Release, error) {
-	spec := helmv2.Upgrade{}
-	if r.Object.Spec.Upgrade != nil {
-		spec = *r.Object.Spec.Upgrade
-	}
+	spec := r.upgradeSpec()
 	ssa := serverSide(spec.ServerSideApply, last.ApplyMethod)
 	if err := r.definitions(ctx, c, values, cmp.Or(spec.CRDs, crdCreate), ssa); err != nil {
 		return nil, err

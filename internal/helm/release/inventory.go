@@ -115,3 +115,18 @@ func IsCRD(o *unstructured.Unstructured) bool {
 	gvk := o.GroupVersionKind()
 	return gvk.Group == "apiextensions.k8s.io" && gvk.Kind == "CustomResourceDefinition"
 }
+
+// Own puts on an object what Helm puts on it when it is applied.
+func Own(o *unstructured.Unstructured, name, namespace string) {
+	labels, annotations := o.GetLabels(), o.GetAnnotations()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	labels["app.kubernetes.io/managed-by"] = "Helm"
+	annotations["meta.helm.sh/release-name"], annotations["meta.helm.sh/release-namespace"] = name, namespace
+	o.SetLabels(labels)
+	o.SetAnnotations(annotations)
+}

@@ -3,12 +3,15 @@
 package values
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/strvals"
 	"sigs.k8s.io/yaml"
+
+	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 )
 
 // DefaultKey is the key of a reference that names none.
@@ -66,6 +69,28 @@ func (r Reference) key() string {
 		return DefaultKey
 	}
 	return r.Key
+}
+
+// Of composes the values of a HelmRelease; Compose says how.
+func Of(hr *helmv2.HelmRelease, read func(kind, namespace, name string) (Object, error)) (merged map[string]any, skipped []Reference, err error) {
+	inline := map[string]any{}
+	if v := hr.Spec.Values; v != nil && len(v.Raw) > 0 {
+		if err := json.Unmarshal(v.Raw, &inline); err != nil {
+			return nil, nil, fmt.Errorf("spec.values: %w", err)
+		}
+	}
+	return Compose(References(hr), inline, read)
+}
+
+// References are those of spec.valuesFrom.
+func References(hr *helmv2.HelmRelease) []Reference {
+	refs := make([]Reference, len(hr.Spec.ValuesFrom))
+	for i, v := range hr.Spec.ValuesFrom {
+		refs[i] = Reference{
+			Kind: v.Kind, Namespace: hr.Namespace, Name: v.Name, Key: v.ValuesKey, TargetPath: v.TargetPath, Literal: v.Literal, Optional: v.Optional,
+		}
+	}
+	return refs
 }
 
 // Compose merges documents in their order, inline values over them, and single values at their paths over all.
