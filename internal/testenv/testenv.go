@@ -42,7 +42,8 @@ func Config(t testing.TB) *rest.Config {
 // Namespace creates a namespace of the test's own and deletes it at the end of the test.
 func Namespace(t testing.TB) string {
 	t.Helper()
-	cs, err := kubernetes.NewForConfig(Config(t))
+	cfg := Config(t)
+	cs, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +58,7 @@ func Namespace(t testing.TB) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
+		release(ctx, t, cfg, ns.Name)
 		_ = cs.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{})
 	})
 	return ns.Name
