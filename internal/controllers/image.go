@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/access"
 	"github.com/gitops-toolkit/flux/internal/image/gitremote"
 	"github.com/gitops-toolkit/flux/internal/image/policy"
@@ -43,17 +42,13 @@ func registerReflector(m *kernel.Manager, v Values) error {
 
 // registerAutomation gives ImageUpdateAutomations their Git mirrors.
 func registerAutomation(m *kernel.Manager, v Values) error {
-	dir, err := ownDir(m)
-	if err != nil {
-		return fmt.Errorf("open the directory of the Git mirrors: %w", err)
-	}
-	repos, err := gitrepo.NewStore(filepath.Join(dir, "git"), gitrepo.Options{Algorithms: gitrepo.Algorithms{
-		KeyExchanges: v.Strings("ssh-kex-algos"), HostKeys: v.Strings("ssh-hostkey-algos"),
-	}})
+	repos, err := v.openMirrors(m, func() (string, error) {
+		dir, err := ownDir(m)
+		return filepath.Join(dir, "git"), err
+	})
 	if err != nil {
 		return err
 	}
-	m.AddCleanup(repos.Close)
 	return update.Register(m, update.Options{
 		Git: repos, AllBranches: m.Gate("GitAllBranchReferences"), ForcePush: m.Gate("GitForcePushBranch"),
 		Remotes: gitremote.Builder{

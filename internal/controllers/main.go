@@ -69,7 +69,7 @@ func parse(args []string, stdout io.Writer) (*command, error) {
 		if err := define(fs, one, ""); err != nil {
 			return nil, err
 		}
-		c.chosen = []chosen{{one, valuesOf(fs, one, "", listeners{})}}
+		c.chosen = []chosen{{one, valuesOf(fs, one, "", newShared())}}
 		return c, fs.Parse(args[1:])
 	}
 	names := fs.StringSlice("controllers", []string{"all"}, "Controllers to run, by name, separated by commas; all of them by default.")
@@ -110,9 +110,9 @@ func defineAll(fs *pflag.FlagSet) error {
 }
 
 func (c *command) choose(fs *pflag.FlagSet, names []string) error {
-	shared := listeners{}
+	common := newShared()
 	add := func(one Controller) {
-		c.chosen = append(c.chosen, chosen{one, valuesOf(fs, one, one.Short+".", shared)})
+		c.chosen = append(c.chosen, chosen{one, valuesOf(fs, one, one.Short+".", common)})
 	}
 	for _, name := range names {
 		name = strings.TrimSpace(name)

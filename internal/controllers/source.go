@@ -13,7 +13,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/serve"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
-	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/source/gitrepository"
 )
@@ -29,13 +28,10 @@ func registerSource(m *kernel.Manager, v Values) error {
 	if err != nil {
 		return fmt.Errorf("open the cache of archive members below --storage-path: %w", err)
 	}
-	repos, err := gitrepo.NewStore(filepath.Join(root, ".git"), gitrepo.Options{Algorithms: gitrepo.Algorithms{
-		KeyExchanges: v.Strings("ssh-kex-algos"), HostKeys: v.Strings("ssh-hostkey-algos"),
-	}})
+	repos, err := v.openMirrors(m, func() (string, error) { return filepath.Join(root, ".git"), nil })
 	if err != nil {
 		return fmt.Errorf("open the Git mirrors below --storage-path: %w", err)
 	}
-	m.AddCleanup(repos.Close)
 	archives := archive.NewBuilder(archive.Options{Members: members})
 	_, unpacked, err := openArtifacts(m, m.Name(), gitrepository.LocalFirst(artifacts, fetch.New(fetch.Options{})))
 	if err != nil {

@@ -8,18 +8,26 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Values are what a controller is registered with: its flags after parsing, and the listeners
-// that it may share with the others of the process.
+// Values are what a controller is registered with: its flags after parsing, and what it shares with the
+// others of the process.
 type Values struct {
-	flags     *pflag.FlagSet
-	prefix    string
-	listeners listeners
+	flags  *pflag.FlagSet
+	prefix string
+	shared
 	// own are the flags that only count with the prefix.
 	own map[string]bool
 }
 
-func valuesOf(fs *pflag.FlagSet, c Controller, prefix string, shared listeners) Values {
-	v := Values{flags: fs, prefix: prefix, listeners: shared, own: map[string]bool{}}
+// shared is what the controllers of a process have in common.
+type shared struct {
+	listeners listeners
+	mirrors   mirrors
+}
+
+func newShared() shared { return shared{listeners{}, mirrors{}} }
+
+func valuesOf(fs *pflag.FlagSet, c Controller, prefix string, s shared) Values {
+	v := Values{flags: fs, prefix: prefix, shared: s, own: map[string]bool{}}
 	for _, f := range c.Flags {
 		v.own[f.Name] = f.Own
 	}
@@ -32,8 +40,8 @@ func (v Values) flag(name string) *pflag.Flag {
 	if v.prefix == "" || v.own[name] || own != nil && own.Changed {
 		return own
 	}
-	if shared := v.flags.Lookup(name); shared != nil && shared.Changed {
-		return shared
+	if all := v.flags.Lookup(name); all != nil && all.Changed {
+		return all
 	}
 	return own
 }

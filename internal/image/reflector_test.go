@@ -182,6 +182,10 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 	var throttled atomic.Bool
 	wrap := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v2/empty/tags/list" {
+				_, _ = w.Write([]byte(`{"name":"empty","tags":null}`))
+				return
+			}
 			if strings.HasPrefix(r.URL.Path, "/v2/busy/") {
 				throttled.Store(true)
 				w.Header().Set("Retry-After", "600")
@@ -216,7 +220,13 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 	if !throttled.Load() {
 		t.Error("nobody asked the busy registry")
 	}
+	l.createRepository("empty", nil)
+	l.repository("empty", "a success", func(o *imagev1.ImageRepository) bool {
+		return isReady(o) && strings.HasPrefix(readyOf(o).Message, "successful scan: found 0 tags")
+	})
 	l.createRepository("app", nil)
+	l.createPolicy("sound", "app", nil)
+	l.picked("sound", "1.0.0") // tags that are no versions are passed over
 	for name, tc := range map[string]struct {
 		change          func(*imagev1.ImagePolicy)
 		reason, message string
@@ -230,6 +240,7 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 		}, "Failure", "failed to parse invalid numeric value"},
 		"filtered": {func(o *imagev1.ImagePolicy) { o.Spec.FilterTags = &imagev1.TagFilter{Pattern: "^x"} }, "Failure", "version list argument cannot be empty"},
 		"norepo":   {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "absent" }, "DependencyNotReady", "failed to get the referred ImageRepository: referenced ImageRepository does not exist: "},
+		"empty":    {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "empty" }, "DependencyNotReady", "no tags in database"},
 		"notags":   {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "missing" }, "DependencyNotReady", "no tags in database"},
 		"badimage": {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "tag" }, "ImageURLInvalid", "should not include a tag"},
 	} {

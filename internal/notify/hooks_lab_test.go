@@ -145,6 +145,13 @@ func TestReceiverLife(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	l.suspend("r", false)
+	secret.StringData, secret.Data = map[string]string{"other": "x"}, nil
+	if err := l.c.Update(l.ctx, secret); err != nil {
+		t.Fatal(err)
+	}
+	if r := l.settled("r", "TokenNotFound"); !strings.Contains(r.Status.Conditions.Get("Ready").Message, "invalid '"+l.ns+"/hook' secret data: required fields 'token'") {
+		t.Errorf("without a token: %+v", r.Status.Conditions)
+	}
 	if err := l.c.Delete(l.ctx, secret); err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,10 @@ package providers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"sort"
@@ -69,6 +71,14 @@ func unreachable(err error) *Error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return refused("the service is not trusted: %v; put the certificate of its authority into the Secret of spec.certSecretRef, under ca.crt", err)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" { // a TLS alert
+		return refused("the service ends the connection: %v; check tls.crt and tls.key in the Secret of spec.certSecretRef", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return passing("no answer in time: %v", context.DeadlineExceeded)
