@@ -2,6 +2,6 @@ module github.com/gitops-toolkit/flux/test/servers
 
 go 1.26.0
 
-require golang.org/x/crypto v0.56.0
+require golang.org/x/crypto v0.58.0
 
-require golang.org/x/sys v0.47.0 // indirect
+require golang.org/x/sys v0.49.0 // indirect

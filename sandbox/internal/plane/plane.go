@@ -16,7 +16,7 @@ import (
 )
 
 // KubernetesVersion is the version of the linked Kubernetes.
-const KubernetesVersion = "1.37.0"
+const KubernetesVersion = "1.37.1"
 
 // The networks of a sandbox. Nothing routes them: pods and Services get
 // addresses from them because the API asks for addresses.
