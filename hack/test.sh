@@ -27,6 +27,7 @@ run() {
     --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$work/part" \
     --packages="$packages" -- -count=1 "$@") 2>&1 | tee "$work/out" || status=$?
   cat "$work/part" >>"$work/again" 2>/dev/null || true
+  if [ $status -ne 0 ]; then tail -n 1 "$work/out" >"$work/failed"; fi
   return $status
 }
 
@@ -35,7 +36,7 @@ if [ -z "${SHORT:-}" ]; then
   hack/lint.sh
   hack/verify-generate.sh
   run test/servers ./... || code=$?
-  (unset CGO_ENABLED GOFLAGS; FLUX_TEST_BIN="$PWD/bin" run sandbox "./internal/node/... ./internal/state ./internal/pki ./test") || code=$?
+  FLUX_TEST_BIN="$PWD/bin" run sandbox "./internal/node/... ./internal/state ./internal/pki ./test" || code=$?
 fi
 
 bin/flux-sandbox up --name test >&2
@@ -46,9 +47,17 @@ go run ./hack/kube -kubeconfig "$FLUX_TEST_KUBECONFIG" crds
 FLUX_TEST_S3=$(hack/s3-server.sh)
 export FLUX_TEST_S3
 
-# One package at a time: several start sandboxes of their own, and two cores are soon too few for
-# their patience.
-run . "${PKG:-./...}" -p 1 -timeout 40m ${TESTFLAGS:-} || code=$?
+# Packages that start clusters of their own go one at a time: two cores are soon too few for their
+# patience. The others share the sandbox, two at a time.
+first=() rest=()
+for package in $(go list ${PKG:-./...}); do
+  case $package in
+    */flux/test | */internal/cli/install | */internal/cli/bootstrap | */internal/controllers) first+=("$package") ;;
+    *) rest+=("$package") ;;
+  esac
+done
+if [ ${#first[@]} -gt 0 ]; then run . "${first[*]}" -p 1 -timeout 40m ${TESTFLAGS:-} || code=$?; fi
+if [ ${#rest[@]} -gt 0 ]; then run . "${rest[*]}" -p 2 -timeout 40m ${TESTFLAGS:-} || code=$?; fi
 if [ -z "${SHORT:-}" ]; then
   hack/fuzz.sh || code=$?
 fi
@@ -56,5 +65,5 @@ if [ -s "$work/again" ]; then
   echo "not green at the first attempt:"
   cat "$work/again"
 fi
-tail -n 1 "$work/out"
+tail -qn 1 "$work/out" "$work/failed" 2>/dev/null | tail -n 1
 exit $code
