@@ -100,7 +100,7 @@ func judge(r apply.Record, l *live, owner Key, upTo string) State {
 		return InStep
 	case r.Generation != l.generation:
 		return Moved
-	case l.generation == 0 && !r.At.IsZero() && l.seen.Sub(r.At) < sameSecond:
+	case l.generation == 0 && !r.At.IsZero() && l.seen.Sub(r.At).Abs() < sameSecond:
 		return Moved
 	}
 	return InStep
