@@ -90,6 +90,17 @@ func (m *Manager) Version(namespace string, ref Reference) (version string, ok b
 	return m.process.configs.version(ref)
 }
 
+// SecretVersion is Version of a Secret.
+func (m *Manager) SecretVersion(namespace, name string) (version string, ok bool) {
+	return m.Version(namespace, Secret(name))
+}
+
+// GetServiceAccount reads a ServiceAccount from the API server.
+func (m *Manager) GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error) {
+	sa := &corev1.ServiceAccount{}
+	return sa, m.Live().Get(ctx, key, sa)
+}
+
 // GetSecret reads a Secret from the API server (from the cache only with the gate
 // CacheSecretsAndConfigMaps). Ask Version first: unchanged means that there is no need.
 func (m *Manager) GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {

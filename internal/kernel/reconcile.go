@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/subject"
 )
 
 // Reconcile is one pass. It implements reconcile.Reconciler of controller-runtime.
@@ -31,7 +32,7 @@ func (e *engine) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}
 	p := e.begin(req.NamespacedName, st, obj, logr.FromContextOrDiscard(ctx))
-	ctx, end := e.trace(ctx, "reconcile", p)
+	ctx, end := e.trace(subject.With(ctx, e.gvk.Kind, req.Namespace, req.Name), "reconcile", p)
 	defer end()
 	result, err := e.step(ctx, p)
 	if errors.Is(err, errGone) {
@@ -89,6 +90,7 @@ func (e *engine) forget(name types.NamespacedName) {
 	e.backoff.succeeded(reconcile.Request{NamespacedName: name})
 	e.wakeAll(e.index.remove(name), TriggerReference, priorityReference)
 	forgetMetrics(e.gvk.Kind, name)
+	subject.Gone(e.gvk.Kind, name.Namespace, name.Name)
 }
 
 // referencesOf asks the kind; an object that makes it panic reads nothing.

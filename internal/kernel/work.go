@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitops-toolkit/flux/internal/subject"
 )
 
 // work starts the job of a Working outcome, lets the same job run on, or cancels another one:
@@ -47,7 +49,7 @@ func (e *engine) work(p *pass, job Job) {
 func (e *engine) runJob(ctx context.Context, name types.NamespacedName, st *state, r *run, job Job, urgent bool, p *pass) {
 	defer e.m.pool.wg.Done()
 	defer r.cancel(nil)
-	ctx, end := e.trace(ctx, "job", p)
+	ctx, end := e.trace(subject.With(ctx, e.gvk.Kind, name.Namespace, name.Name), "job", p)
 	lane := name.Namespace + "/" + job.Lane
 	told := time.AfterFunc(queueDelay, func() { p.queued(r) })
 	work := job.Run

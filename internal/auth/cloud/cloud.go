@@ -48,6 +48,9 @@ type AnswerError struct {
 	text  string
 }
 
+// Pause is how long the cloud wants to be left alone.
+func (e *AnswerError) Pause() time.Duration { return e.After }
+
 // Error tells what the cloud says.
 func (e *AnswerError) Error() string {
 	if e.Is(ErrRefused) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gitops-toolkit/flux/internal/subject"
 )
 
 // Generic is the provider of clusters that take tokens of this cluster's ServiceAccounts.
@@ -45,7 +47,7 @@ func (c *Clouds) Cluster(ctx context.Context, ref ClusterRef) (Cluster, error) {
 		return Cluster{}, err
 	}
 	key := fmt.Sprintf("cluster/%s/%s/%s/%s/%x/%s", ref.Provider, ref.Identity.key(), ref.Cluster, ref.Address, ref.CA, strings.Join(ref.Audiences, " "))
-	out, until, err := kept(ctx, c, key, func(ctx context.Context) (Cluster, time.Time, error) {
+	out, until, err := kept(subject.Doing(ctx, "fetch_kubeconfig"), c, key, func(ctx context.Context) (Cluster, time.Time, error) {
 		out, err := c.cluster(ctx, ref)
 		return out, out.Until, err
 	})

@@ -1,7 +1,6 @@
 package githubapp
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
+
+	"github.com/gitops-toolkit/flux/internal/auth/tokens"
 )
 
 // ErrRefused is wrapped when GitHub refuses the App, or knows no such installation.
@@ -24,89 +24,40 @@ type Token struct {
 	Until time.Time
 }
 
-// Options of Tokens. The zero value is fit for use.
-type Options struct {
-	// Size is how many tokens are kept, 0 for 100; less than 0 keeps none.
-	Size int
-	// MaxAge is how long a token is used at most, 0 for an hour.
-	MaxAge time.Duration
-	// Now is the clock, time.Now if nil.
-	Now func() time.Time
-}
+// Options of Tokens: those of the cache. The zero value is fit for use.
+type Options tokens.Options
 
 // Tokens gets tokens and keeps them. It is safe for concurrent use.
 type Tokens struct {
-	opts Options
-
-	mu      sync.Mutex
-	entries map[string]*entry
-}
-
-// entry is the token of one App; turn is held by the one who asks for it.
-type entry struct {
-	turn  chan struct{}
-	token Token
+	now   func() time.Time
+	cache *tokens.Cache[string]
 }
 
 // NewTokens returns an empty cache.
 func NewTokens(o Options) *Tokens {
-	o.Size = cmp.Or(o.Size, 100)
-	o.MaxAge = cmp.Or(o.MaxAge, time.Hour)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Tokens{opts: o, entries: map[string]*entry{}}
+	return &Tokens{now: o.Now, cache: tokens.New[string](tokens.Options(o))}
 }
 
 // Get returns a token of the App's installation: one that is kept, or a new one.
 func (t *Tokens) Get(ctx context.Context, a App) (Token, error) {
-	e := t.entry(a.Principal())
-	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
-	case <-ctx.Done():
-		return Token{}, ctx.Err()
-	}
-	if e.token.Value != "" && t.opts.Now().Before(e.token.Until) {
-		return e.token, nil
-	}
-	token, err := t.ask(ctx, a)
-	if err == nil {
-		e.token = token
-	}
-	return token, err
+	value, until, err := t.cache.Get(ctx, a.Principal(), func(ctx context.Context) (string, time.Time, error) { return t.ask(ctx, a) })
+	return Token{Value: value, Until: until}, err
 }
 
-func (t *Tokens) entry(key string) *entry {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e := t.entries[key]
-	if e == nil {
-		e = &entry{turn: make(chan struct{}, 1)}
-	}
-	if t.opts.Size > 0 {
-		if len(t.entries) >= t.opts.Size && t.entries[key] == nil {
-			for old := range t.entries { // Any: each costs one request to get back.
-				delete(t.entries, old)
-				break
-			}
-		}
-		t.entries[key] = e
-	}
-	return e
-}
-
-// ask gets a new token.
-func (t *Tokens) ask(ctx context.Context, a App) (Token, error) {
-	api, err := newAPI(a, t.opts.Now())
+// ask gets a new token, and when it ends.
+func (t *Tokens) ask(ctx context.Context, a App) (token string, ends time.Time, err error) {
+	api, err := newAPI(a, t.now())
 	if err != nil {
-		return Token{}, fmt.Errorf("GitHub App %s: %w", a.id, err)
+		return "", ends, fmt.Errorf("GitHub App %s: %w", a.id, err)
 	}
 	defer api.close()
 	installation := a.installation
 	if installation == "" {
 		if installation, err = api.find(ctx, a.owner); err != nil {
-			return Token{}, fmt.Errorf("GitHub App %s: installation of '%s': %w", a.id, a.owner, err)
+			return "", ends, fmt.Errorf("GitHub App %s: installation of '%s': %w", a.id, a.owner, err)
 		}
 	}
 	var got struct {
@@ -115,14 +66,12 @@ func (t *Tokens) ask(ctx context.Context, a App) (Token, error) {
 	}
 	path := "/app/installations/" + url.PathEscape(installation) + "/access_tokens"
 	if err := api.call(ctx, http.MethodPost, path, http.StatusCreated, &got); err != nil {
-		return Token{}, fmt.Errorf("GitHub App %s: token of installation %s: %w", a.id, installation, err)
+		return "", ends, fmt.Errorf("GitHub App %s: token of installation %s: %w", a.id, installation, err)
 	}
 	if got.Token == "" {
-		return Token{}, fmt.Errorf("GitHub App %s: token of installation %s: the answer holds none", a.id, installation)
+		return "", ends, fmt.Errorf("GitHub App %s: token of installation %s: the answer holds none", a.id, installation)
 	}
-	now := t.opts.Now()
-	life := min(got.ExpiresAt.Sub(now)/10*8, t.opts.MaxAge)
-	return Token{Value: got.Token, Until: now.Add(max(life, 0))}, nil
+	return got.Token, got.ExpiresAt, nil
 }
 
 // api is GitHub's API with the App's own token.
@@ -214,7 +163,7 @@ func (a *api) call(ctx context.Context, method, path string, want int, into any)
 
 // Login is the name under which the App writes: that of its page, with [bot].
 func (t *Tokens) Login(ctx context.Context, a App) (string, error) {
-	api, err := newAPI(a, t.opts.Now())
+	api, err := newAPI(a, t.now())
 	if err != nil {
 		return "", fmt.Errorf("GitHub App %s: %w", a.id, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,22 @@ type entry[T any] struct {
 	turn  chan struct{}
 	value T
 	until time.Time
+	// counted is where the entry stands in the metrics: not yet, counted, or never again.
+	counted atomic.Int32
+}
+
+// store counts an entry that has got its value, evict one that has to go.
+func (e *entry[T]) store() {
+	if e.counted.CompareAndSwap(0, 1) {
+		items.Inc()
+	}
+}
+
+func (e *entry[T]) evict() {
+	evictions.Inc()
+	if e.counted.Swap(2) == 1 {
+		items.Dec()
+	}
 }
 
 // New returns an empty cache.
@@ -41,6 +58,7 @@ func New[T any](o Options) *Cache[T] {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	register()
 	return &Cache[T]{opts: o, entries: map[string]*entry[T]{}}
 }
 
@@ -55,16 +73,22 @@ func (c *Cache[T]) Get(ctx context.Context, key string, ask func(context.Context
 	case <-ctx.Done():
 		return none, time.Time{}, ctx.Err()
 	}
-	if c.opts.Now().Before(e.until) {
+	hit := c.opts.Now().Before(e.until)
+	asked(ctx, hit)
+	if hit {
 		return e.value, e.until, nil
 	}
 	value, ends, err := ask(ctx)
+	answered(err)
 	if err != nil {
 		return none, time.Time{}, err
 	}
 	now := c.opts.Now()
 	life := min(ends.Sub(now)*8/10, c.opts.MaxAge)
 	e.value, e.until = value, now.Add(max(life, 0))
+	if c.opts.Size > 0 {
+		e.store()
+	}
 	return value, e.until, nil
 }
 
@@ -77,8 +101,9 @@ func (c *Cache[T]) entry(key string) *entry[T] {
 	}
 	if c.opts.Size > 0 {
 		if len(c.entries) >= c.opts.Size && c.entries[key] == nil {
-			for old := range c.entries { // Any: each costs one request to get back.
+			for old, gone := range c.entries { // Any: each costs one request to get back.
 				delete(c.entries, old)
+				gone.evict()
 				break
 			}
 		}
