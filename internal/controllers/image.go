@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gitops-toolkit/flux/internal/image/access"
-	"github.com/gitops-toolkit/flux/internal/image/gitremote"
+	"github.com/gitops-toolkit/flux/internal/access"
+	imageaccess "github.com/gitops-toolkit/flux/internal/image/access"
 	"github.com/gitops-toolkit/flux/internal/image/policy"
 	"github.com/gitops-toolkit/flux/internal/image/repository"
 	"github.com/gitops-toolkit/flux/internal/image/tags"
@@ -30,8 +30,8 @@ func registerReflector(m *kernel.Manager, v Values) error {
 		registries.Close()
 		return nil
 	})
-	opener := access.NewOpener(access.Options{
-		Cluster: access.Manager{Manager: m}, Registries: registries, Clouds: clouds(m, v), DefaultAccount: v.String("default-service-account"),
+	opener := imageaccess.NewOpener(access.Registries{
+		Cluster: m, Pool: registries, Clouds: clouds(m, v), DefaultAccount: v.String("default-service-account"),
 	})
 	collect := time.Duration(v.Uint16("gc-interval")) * time.Minute
 	if err := repository.Register(m, repository.Options{Tags: store, Registries: opener, CollectEvery: collect}); err != nil {
@@ -51,8 +51,8 @@ func registerAutomation(m *kernel.Manager, v Values) error {
 	}
 	return update.Register(m, update.Options{
 		Git: repos, AllBranches: m.Gate("GitAllBranchReferences"), ForcePush: m.Gate("GitForcePushBranch"),
-		Remotes: gitremote.Builder{
-			Cluster: m, Tokens: tokens(v), Clouds: clouds(m, v), DefaultAccount: v.String("default-service-account"),
+		Remotes: access.Git{
+			Secrets: m, Accounts: m, Tokens: tokens(v), Clouds: clouds(m, v), DefaultAccount: v.String("default-service-account"), Foreign: true,
 		},
 	})
 }

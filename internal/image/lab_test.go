@@ -22,11 +22,11 @@ import (
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
-	"github.com/gitops-toolkit/flux/internal/image/access"
-	"github.com/gitops-toolkit/flux/internal/image/gitremote"
+	imageaccess "github.com/gitops-toolkit/flux/internal/image/access"
 	"github.com/gitops-toolkit/flux/internal/image/policy"
 	"github.com/gitops-toolkit/flux/internal/image/repository"
 	"github.com/gitops-toolkit/flux/internal/image/tags"
@@ -157,8 +157,8 @@ func (l *lab) start() (stop func()) {
 	store, err := tags.Open(tags.Options{Dir: l.data})
 	l.must(err)
 	m := process.Controller("image-reflector-controller", settings)
-	opener := access.NewOpener(access.Options{
-		Cluster: access.Manager{Manager: m}, Registries: registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}}),
+	opener := imageaccess.NewOpener(access.Registries{
+		Cluster: m, Pool: registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}}),
 		Clouds: cloud.New(cloud.Options{}),
 	})
 	l.must(repository.Register(m, repository.Options{Tags: store, Registries: opener}))
@@ -167,7 +167,7 @@ func (l *lab) start() (stop func()) {
 	l.must(err)
 	a := process.Controller("image-automation-controller", settings)
 	options := update.Options{Git: mirrors, AllBranches: true, ForcePush: true,
-		Remotes: gitremote.Builder{Cluster: a, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: cloud.New(cloud.Options{})}}
+		Remotes: access.Git{Foreign: true, Secrets: a, Accounts: a, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: cloud.New(cloud.Options{})}}
 	if l.updates != nil {
 		l.updates(&options)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +19,7 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
@@ -25,7 +27,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/edits"
-	"github.com/gitops-toolkit/flux/internal/image/gitremote"
 	"github.com/gitops-toolkit/flux/internal/image/spec"
 )
 
@@ -114,8 +115,8 @@ func (v *viewer) images(ctx context.Context, obj *imagev1.ImageUpdateAutomation)
 // plan fetches what the commit would build on, and finds out what would change.
 func (v *viewer) plan(ctx context.Context, obj *imagev1.ImageUpdateAutomation, repo *sourcev1.GitRepository, branch string, images map[string]imagev1.ImageRef) (plan edits.Plan, revision string, err error) {
 	clouds := cloud.New(cloud.Options{})
-	builder := gitremote.Builder{Cluster: secrets{v.cluster}, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: clouds}
-	remote, _, err := builder.Build(ctx, repo)
+	way := access.Git{Foreign: true, Secrets: secrets{v.cluster}, Accounts: secrets{v.cluster}, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: clouds}
+	remote, _, err := way.Remote(ctx, logr.Discard(), repo)
 	if err != nil {
 		return plan, "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/transport"
 )
 
@@ -16,42 +17,30 @@ const (
 	BearerToken = "bearerToken"
 	Identity    = "identity"
 	KnownHosts  = "known_hosts"
-
-	keyCA, keyCert, keyKey                   = "ca.crt", "tls.crt", "tls.key"
-	keyLegacyCA, keyLegacyCert, keyLegacyKey = "caFile", "certFile", "keyFile"
 )
 
 // Read reads credentials for the URL's transport from the data of a Secret, nil for none; then there are those in the URL,
-// if any. The name of the Secret is for errors.
-func Read(rawURL, secret string, data map[string][]byte) (transport.Auth, error) {
+// if any. The name of the Secret is for errors. legacy says that TLS files have keys of old.
+func Read(rawURL, secret string, data map[string][]byte) (a transport.Auth, legacy bool, err error) {
 	if strings.HasPrefix(rawURL, "ssh://") {
-		return ssh(secret, data)
+		a, err = ssh(secret, data)
+		return a, false, err
 	}
-	a := transport.Auth{
-		Username:   string(data[Username]),
-		Password:   string(data[Password]),
-		CA:         either(data[keyCA], data[keyLegacyCA]),
-		ClientCert: either(data[keyCert], data[keyLegacyCert]),
-		ClientKey:  either(data[keyKey], data[keyLegacyKey]),
+	files, legacy, err := auth.ReadTLS(secret, data)
+	if err != nil {
+		return a, legacy, err
+	}
+	a = transport.Auth{
+		Username: string(data[Username]), Password: string(data[Password]),
+		CA: files.CA, ClientCert: files.Cert, ClientKey: files.Key,
 	}
 	if token, ok := data[BearerToken]; ok {
 		a.BearerToken, a.Username, a.Password = string(token), "", ""
 	}
 	if a.Password != "" && a.Username == "" {
-		return a, fmt.Errorf("invalid '%s' secret data: '%s' without '%s'", secret, Password, Username)
+		return a, legacy, fmt.Errorf("invalid '%s' secret data: '%s' without '%s'", secret, Password, Username)
 	}
-	if (len(a.ClientCert) > 0) != (len(a.ClientKey) > 0) {
-		return a, fmt.Errorf("invalid '%s' secret data: '%s' and '%s' must be given together", secret, keyCert, keyKey)
-	}
-	return a, nil
-}
-
-// either prefers the key of today to that of old.
-func either(today, old []byte) []byte {
-	if len(today) > 0 {
-		return today
-	}
-	return old
+	return a, legacy, nil
 }
 
 func ssh(secret string, data map[string][]byte) (transport.Auth, error) {
@@ -63,14 +52,4 @@ func ssh(secret string, data map[string][]byte) (transport.Auth, error) {
 		return a, fmt.Errorf("invalid '%s' secret data: required fields '%s' and '%s'", secret, Identity, KnownHosts)
 	}
 	return a, nil
-}
-
-// Legacy tells whether a Secret uses the keys of old for TLS files.
-func Legacy(data map[string][]byte) bool {
-	for _, key := range []string{keyLegacyCA, keyLegacyCert, keyLegacyKey} {
-		if _, ok := data[key]; ok {
-			return true
-		}
-	}
-	return false
 }

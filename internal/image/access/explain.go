@@ -46,7 +46,7 @@ func next(obj *imagev1.ImageRepository, err error) string {
 	switch {
 	case errors.Is(err, registry.ErrAuthentication):
 		if ref := obj.Spec.SecretRef; ref != nil {
-			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", nameOf(obj, ref.Name))
+			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", obj.Namespace+"/"+ref.Name)
 		}
 		return "set spec.secretRef to a pull secret for this registry; many registries also answer so when the repository does not exist"
 	case errors.As(err, &unknown):

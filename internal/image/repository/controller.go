@@ -81,8 +81,7 @@ func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
 	if req.Job != nil && !req.Job.Superseded {
 		return s.conclude()
 	}
-	versions, _ := c.Registries.Versions(req.Object, nil)
-	return kernel.Working(kernel.Job{Key: "scan/" + versions, Lane: access.Host(req.Object.Spec.Image), Run: s.run})
+	return kernel.Working(kernel.Job{Key: "scan/" + c.Registries.Version(req.Object), Lane: access.Host(req.Object.Spec.Image), Run: s.run})
 }
 
 // Finalize forgets the tags of an object that goes away.

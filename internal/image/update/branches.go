@@ -8,8 +8,8 @@ import (
 	"time"
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
-	"github.com/gitops-toolkit/flux/internal/image/gitremote"
 	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
@@ -98,15 +98,7 @@ func (r *run) seen(b branches) {
 
 // versions names the GitRepository and the Secrets that a remote is built from; ok is false if the kernel cannot tell.
 func (r *run) versions() (text string, ok bool) {
-	text = fmt.Sprintf("%s/%d", r.repo.UID, r.repo.Generation)
-	for _, secret := range gitremote.SecretNames(r.repo) {
-		v, known := r.cluster.Version(r.repo.Namespace, kernel.Secret(secret))
-		if !known {
-			return "", false
-		}
-		text += "/" + v
-	}
-	return text, true
+	return access.State(r.cluster, r.repo.Namespace, fmt.Sprintf("%s/%d", r.repo.UID, r.repo.Generation), access.GitSecrets(r.repo))
 }
 
 // remote builds the remote, or takes the one of the last time if nothing that it is built from has changed.
@@ -116,7 +108,7 @@ func (r *run) remote(ctx context.Context) (gitrepo.Remote, *failure) {
 	if ok && m.versions == versions && (m.until.IsZero() || time.Now().Before(m.until)) {
 		return m.remote, nil
 	}
-	remote, until, err := r.Remotes.Build(ctx, r.repo)
+	remote, until, err := r.Remotes.Remote(ctx, r.req.Log, r.repo)
 	if gate := (*kernel.GateDisabledError)(nil); errors.As(err, &gate) {
 		return remote, stalled(kernel.FeatureGateDisabledReason, err)
 	}

@@ -29,9 +29,9 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/edits"
-	"github.com/gitops-toolkit/flux/internal/image/gitremote"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -40,7 +40,7 @@ type Options struct {
 	// Git keeps the mirrors. Required.
 	Git *gitrepo.Store
 	// Remotes builds the ways to the servers. Required.
-	Remotes gitremote.Builder
+	Remotes access.Git
 	// AllBranches builds on a push branch that exists already; otherwise each run begins at the checkout branch.
 	AllBranches bool
 	// ForcePush lets a push branch be overwritten that the new commit does not build on.
@@ -49,7 +49,7 @@ type Options struct {
 
 // Register adds the kind to a manager.
 func Register(m *kernel.Manager, o Options) error {
-	if o.Git == nil || o.Remotes.Cluster == nil || o.Remotes.Tokens == nil || o.Remotes.Clouds == nil {
+	if o.Git == nil || o.Remotes.Secrets == nil || o.Remotes.Tokens == nil || o.Remotes.Clouds == nil {
 		return errors.New("image update: an option is missing")
 	}
 	c := &controller{Options: o, cluster: m, objects: m.Client(), finder: &edits.Finder{}, turns: newTurns()}
@@ -85,8 +85,8 @@ type controller struct {
 
 // configs tells versions of Secrets without a request, and reads them.
 type configs interface {
-	gitremote.Cluster
-	Version(namespace string, ref kernel.Reference) (version string, ok bool)
+	access.Secrets
+	access.Versions
 }
 
 // request is one pass over an ImageUpdateAutomation.

@@ -11,20 +11,16 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
 // Cluster reads Secrets.
-type Cluster interface {
-	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
-}
+type Cluster = access.Secrets
 
 // CloudLogin asks a cloud provider for a login at a registry, as the controller; until is when it ends.
 type CloudLogin func(ctx context.Context, provider, host string) (login auth.Login, until time.Time, err error)
@@ -38,14 +34,14 @@ type settings struct{ error }
 func (e settings) Unwrap() []error { return []error{e.error, ErrSettings} }
 
 // Secrets names the Secrets of a repository.
-func Secrets(obj *sourcev1.HelmRepository) (names []string) {
-	if ref := obj.Spec.SecretRef; ref != nil {
-		names = append(names, ref.Name)
-	}
-	if ref := obj.Spec.CertSecretRef; ref != nil {
-		names = append(names, ref.Name)
-	}
-	return names
+func Secrets(obj *sourcev1.HelmRepository) []string {
+	return access.Names(obj.Spec.SecretRef, obj.Spec.CertSecretRef)
+}
+
+// Versions names the spec and the Secrets that a connection is made of; ok is false if that is not known without reading
+// them.
+func Versions(c access.Versions, obj *sourcev1.HelmRepository) (text string, ok bool) {
+	return access.State(c, obj.Namespace, fmt.Sprintf("%s/%d", obj.UID, obj.Generation), Secrets(obj))
 }
 
 // HTTP opens a repository with an index.
@@ -99,52 +95,32 @@ func Registry(ctx context.Context, c Cluster, log logr.Logger, obj *sourcev1.Hel
 
 // read reads the Secrets of a repository. TLS files of spec.certSecretRef win.
 func read(ctx context.Context, c Cluster, log logr.Logger, obj *sourcev1.HelmRepository, parse func(string, map[string][]byte) (repo.Secret, error)) (s repo.Secret, err error) {
-	if ref := obj.Spec.SecretRef; ref != nil {
-		data, err := secret(ctx, c, obj, "spec.secretRef", ref.Name)
-		if err != nil {
-			return s, err
-		}
-		if s, err = parse(obj.Namespace+"/"+ref.Name, data); err != nil {
+	reader := access.Reader{Secrets: c, Namespace: obj.Namespace, Owner: fmt.Sprintf(" of the HelmRepository '%s'", obj.Name), Log: log}
+	secret, err := reader.Secret(ctx, "spec.secretRef", obj.Spec.SecretRef)
+	if err != nil {
+		return s, settings{err}
+	}
+	if secret != nil {
+		if s, err = parse(access.NameOf(secret), secret.Data); err != nil {
 			return s, settings{fmt.Errorf("failed to detect authentication methods: %w", err)}
 		}
 		if !s.TLS.IsZero() && obj.Spec.CertSecretRef == nil {
-			log.Info("TLS files in the Secret of spec.secretRef are deprecated; name their Secret in spec.certSecretRef", "secret", obj.Namespace+"/"+ref.Name)
+			log.Info("TLS files in the Secret of spec.secretRef are deprecated; name their Secret in spec.certSecretRef", "secret", access.NameOf(secret))
 		}
 	}
-	ref := obj.Spec.CertSecretRef
-	if ref == nil {
+	secret, err = reader.Secret(ctx, "spec.certSecretRef", obj.Spec.CertSecretRef)
+	if err != nil {
+		return s, settings{err}
+	}
+	if secret == nil {
 		return s, nil
 	}
-	data, err := secret(ctx, c, obj, "spec.certSecretRef", ref.Name)
-	if err != nil {
-		return s, err
-	}
-	name := obj.Namespace + "/" + ref.Name
-	files, legacy, err := auth.ReadTLS(name, data)
-	if err == nil && files.IsZero() {
-		err = fmt.Errorf("invalid '%s' secret data: it needs '%s', or '%s' and '%s', or all three", name, auth.KeyCA, auth.KeyCert, auth.KeyKey)
-	}
+	files, err := reader.Files(secret)
 	if err != nil {
 		return s, settings{fmt.Errorf("failed to detect authentication methods: %w", err)}
 	}
-	if legacy {
-		log.Info("the Secret uses the keys caFile, certFile or keyFile; rename them to ca.crt, tls.crt, tls.key", "secret", name)
-	}
 	s.TLS = files
 	return s, nil
-}
-
-func secret(ctx context.Context, c Cluster, obj *sourcev1.HelmRepository, field, name string) (map[string][]byte, error) {
-	key := types.NamespacedName{Namespace: obj.Namespace, Name: name}
-	s, err := c.GetSecret(ctx, key)
-	if err == nil {
-		return s.Data, nil
-	}
-	err = fmt.Errorf("failed to get secret '%s': %w", key, err)
-	if apierrors.IsNotFound(errors.Unwrap(err)) {
-		err = fmt.Errorf("%w; create it, or correct %s of the HelmRepository '%s'", err, field, obj.Name)
-	}
-	return nil, settings{err}
 }
 
 // IsRegistry tells whether a repository is a registry, which has no index.

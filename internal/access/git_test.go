@@ -1,4 +1,4 @@
-package gitremote_test
+package access
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +18,6 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
-	"github.com/gitops-toolkit/flux/internal/image/gitremote"
 )
 
 // stage is a cluster and a cloud.
@@ -60,7 +60,7 @@ func (s *stage) Git(_ context.Context, provider string, id cloud.Identity, repos
 	return cloud.GitLogin{BearerToken: provider + " token for " + repository}, time.Unix(1, 0), nil
 }
 
-func TestBuild(t *testing.T) {
+func TestGit(t *testing.T) {
 	t.Parallel()
 	secrets := map[string]map[string]string{
 		"login": {"username": "jo", "password": "s3cret-pw", "ca.crt": "ca"}, "half": {"password": "s3cret-pw"}, "token": {"bearerToken": "s3cret-t"},
@@ -68,7 +68,7 @@ func TestBuild(t *testing.T) {
 		"ssh": {"identity": "key", "known_hosts": "hosts", "password": "s3cret-pw"}, "nohosts": {"identity": "key"},
 		"app": {"githubAppID": "1", "githubAppInstallationID": "2", "githubAppPrivateKey": "s3cret-key"},
 	}
-	const https, ssh = "https://git.example/fleet", "ssh://git@git.example/fleet"
+	const https, ssh, azure = "https://git.example/fleet", "ssh://git@git.example/fleet", "https://dev.azure.com/org/project/_git/fleet"
 	for _, tc := range []struct {
 		reason, url, secret, proxy, provider, account string
 		gate                                          bool
@@ -88,7 +88,8 @@ func TestBuild(t *testing.T) {
 		{reason: "an App without the provider", url: https, secret: "app", want: "provider is not set to github"},
 		{reason: "the provider without an App", url: https, secret: "login", provider: "github", want: "github app data must be specified"},
 		{reason: "an App whose key is none", url: https, secret: "app", provider: "github", want: "ns/app"},
-		{reason: "a cloud", url: https, provider: "azure", check: "::azure token for " + https},
+		{reason: "a cloud", url: azure, provider: "azure", check: "::azure token for " + azure},
+		{reason: "a cloud whose token somebody else wants", url: https, provider: "azure", want: "invalid Azure DevOps URL"},
 		{reason: "a cloud behind a private authority", url: https, secret: "login", provider: "aws", check: "::aws token for " + https},
 		{reason: "a cloud as an account, gate off", url: https, provider: "aws", account: "sa", want: errGate.Error()},
 		{reason: "a cloud as an account", url: https, provider: "aws", account: "sa", gate: true, check: "::aws token for " + https},
@@ -96,8 +97,8 @@ func TestBuild(t *testing.T) {
 		s := &stage{secrets: secrets, gate: tc.gate}
 		repo := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "fleet"}}
 		repo.Spec = sourcev1.GitRepositorySpec{URL: tc.url, Provider: tc.provider, ServiceAccountName: tc.account, SecretRef: ref(tc.secret), ProxySecretRef: ref(tc.proxy)}
-		b := gitremote.Builder{Cluster: s, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: s}
-		r, until, err := b.Build(context.Background(), repo)
+		b := Git{Secrets: s, Accounts: s, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: s, Foreign: true}
+		r, until, err := b.Remote(context.Background(), logr.Discard(), repo)
 		if tc.want != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
