@@ -1,6 +1,10 @@
 package artifact
 
-import "time"
+import (
+	"time"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+)
 
 // Ref is one stored artifact as its source advertises it, the plain form of status.artifact.
 type Ref struct {
@@ -27,4 +31,24 @@ const OriginRevisionKey = "org.opencontainers.image.revision"
 // OriginRevision returns the revision that the content had where it came from, or "".
 func (r Ref) OriginRevision() string {
 	return r.Metadata[OriginRevisionKey]
+}
+
+// RefOf is what a status advertises.
+func RefOf(a *meta.Artifact) Ref {
+	ref := Ref{
+		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: Digest(a.Digest),
+		LastUpdateTime: a.LastUpdateTime.Time.Time, Metadata: a.Metadata,
+	}
+	if a.Size != nil {
+		ref.Size = *a.Size
+	}
+	return ref
+}
+
+// Status is the form in which a status advertises the artifact.
+func (r Ref) Status() *meta.Artifact {
+	return &meta.Artifact{
+		Path: r.Path, URL: r.URL, Revision: r.Revision, Digest: string(r.Digest),
+		LastUpdateTime: meta.NewTime(r.LastUpdateTime), Size: &r.Size, Metadata: r.Metadata,
+	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/gitrepo/pack"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/transport"
+	"github.com/gitops-toolkit/flux/internal/gitrepo/wire"
 )
 
 // Hash is the SHA-1 name of an object.
@@ -60,6 +61,8 @@ var (
 	ErrTree = errors.New("the tree is refused")
 	// ErrDamaged is wrapped when the mirror cannot be read. The next fetch builds it anew.
 	ErrDamaged = errors.New("the mirror is damaged")
+	// ErrObjectFormat is wrapped for a repository whose objects have names of another kind than SHA-1.
+	ErrObjectFormat = wire.ErrObjectFormat
 )
 
 // ParseURL checks an address without using it; errors wrap ErrURL.

@@ -26,6 +26,9 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("%s '%s%s': %d %s: the registry asks to wait %s", e.Method, e.Host, e.Path, e.Status, http.StatusText(e.Status), e.After.Round(time.Second))
 }
 
+// Pause is how long the registry wants to be left alone.
+func (e *ThrottledError) Pause() time.Duration { return e.After }
+
 // maxText bounds what an error repeats of a registry's answer.
 const maxText = 1024
 

@@ -31,12 +31,17 @@ type Kind uint8
 
 // The kinds of entries.
 const (
-	// Other is what archives leave out: links, devices, submodules.
+	// Other is what archives leave out: devices, submodules.
 	Other Kind = iota
 	File
 	Executable
 	Dir
+	// Link is a symbolic link, which archives leave out too, and tell of.
+	Link
 )
+
+// maxLinks is how many links a Summary names.
+const maxLinks = 100
 
 // Entry is one name in a directory of a tree.
 type Entry struct {
@@ -109,6 +114,8 @@ type Summary struct {
 	Bytes int64
 	// Members of the gzip stream, and how many of them were spliced from the cache.
 	Members, Reused int
+	// Links are symbolic links that were left out of the directories that had to be read, at most a hundred.
+	Links []string
 }
 
 // Builder writes archives. It is safe for concurrent use and meant to be shared by a process.
@@ -151,7 +158,7 @@ func (b *Builder) Write(ctx context.Context, w io.Writer, tree Tree, ig Ignore) 
 	if err := s.write(ctx, w, plan); err != nil {
 		return Summary{}, err
 	}
-	return Summary{Entries: p.entries, Bytes: p.bytes + tarEnd, Members: len(plan) + 1, Reused: s.reused}, nil
+	return Summary{Entries: p.entries, Bytes: p.bytes + tarEnd, Members: len(plan) + 1, Reused: s.reused, Links: p.links}, nil
 }
 
 // rules returns the rules in effect at the root of a tree.

@@ -61,6 +61,7 @@ type planner struct {
 	entries int
 	bytes   int64
 	pinned  []sum
+	links   []string
 }
 
 func (p *planner) plan(ctx context.Context, rules *ignore.Rules) ([]member, error) {
@@ -126,8 +127,12 @@ func (p *planner) children(ctx context.Context, d unit, elements []string) ([]un
 	units := make([]unit, 0, len(entries))
 	for _, e := range entries {
 		here := append(elements[:len(elements):len(elements)], e.Name)
-		if e.Kind != Other && !rules.Excluded(here, e.Kind == Dir) {
+		switch {
+		case e.Kind == Other, rules.Excluded(here, e.Kind == Dir):
+		case e.Kind != Link:
 			units = append(units, unit{path: join(d.path, e.Name), entry: e, rules: rules})
+		case len(p.links) < maxLinks:
+			p.links = append(p.links, join(d.path, e.Name))
 		}
 	}
 	return units, nil

@@ -6,13 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
 // Validators are what a server gave to tell whether a file has changed. The zero value is nothing.
@@ -142,15 +141,14 @@ type StatusError struct {
 // Error has the text that upstream's users know.
 func (e *StatusError) Error() string { return fmt.Sprintf("failed to fetch %s : %s", e.URL, e.Status) }
 
+// Pause is how long the server wants to be left alone, zero if it does not say.
+func (e *StatusError) Pause() time.Duration { return e.After }
+
 func failed(u *url.URL, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
-	e := &StatusError{URL: shown(u), Status: resp.Status, StatusCode: resp.StatusCode}
-	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		e.After, _ = retryafter.Read(resp.Header)
-	}
-	return e
+	return &StatusError{URL: shown(u), Status: resp.Status, StatusCode: resp.StatusCode, After: retryafter.Wanted(resp)}
 }
 
 // shown is the URL without what may be secret in it.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 	"io"
 	"net"
 	"net/http"
@@ -237,6 +238,9 @@ func plainError(err error) error {
 
 // checkStatus tells what an answer other than 200 means.
 func checkStatus(resp *http.Response) error {
+	if d := retryafter.Wanted(resp); d > 0 {
+		return &retryafter.Error{Host: resp.Request.URL.Host, Status: resp.Status, After: d}
+	}
 	switch resp.StatusCode {
 	case http.StatusOK:
 		return nil

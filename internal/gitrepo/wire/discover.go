@@ -132,6 +132,9 @@ func (s *Server) addRef0(line string, first bool) error {
 			name, value, _ := strings.Cut(c, "=")
 			s.caps[name] = append(s.caps[name], value)
 		}
+		if err := s.checkFormat(); err != nil {
+			return err
+		}
 	}
 	hex, name, ok := strings.Cut(line, " ")
 	if hex == "shallow" {
@@ -156,9 +159,12 @@ func (s *Server) addRef0(line string, first bool) error {
 	return nil
 }
 
+// ErrObjectFormat is wrapped by errors about repositories whose objects have names of another kind than SHA-1.
+var ErrObjectFormat = errors.New("unsupported object format")
+
 func (s *Server) checkFormat() error {
 	if f := s.caps["object-format"]; len(f) > 0 && !slices.Contains(f, "sha1") {
-		return fmt.Errorf("the repository names its objects with %s, only sha1 is supported", f[0])
+		return fmt.Errorf("%w: the repository names its objects with %.20s, and only sha1 is supported", ErrObjectFormat, f[0])
 	}
 	return nil
 }

@@ -112,9 +112,14 @@ func converse(ctx context.Context, c Conn) error {
 
 func TestOtherObjectFormat(t *testing.T) {
 	t.Parallel()
-	_, err := Discover(context.Background(), &script{answers: []string{pkt("version 2", "object-format=sha256", "0000")}})
-	if err == nil || !strings.Contains(err.Error(), "sha256") {
-		t.Fatal(err)
+	for _, answer := range []string{
+		pkt("version 2", "object-format=sha256", "0000"),
+		pkt(strings.Repeat("ab", 32)+" HEAD\x00side-band-64k object-format=sha256", "0000"),
+	} {
+		_, err := Discover(context.Background(), &script{answers: []string{answer}})
+		if !errors.Is(err, ErrObjectFormat) || !strings.Contains(err.Error(), "sha256") {
+			t.Error(err)
+		}
 	}
 }
 

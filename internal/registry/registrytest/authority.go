@@ -68,6 +68,12 @@ func (a *Authority) pair(t testing.TB, until time.Time) tls.Certificate {
 	return pair
 }
 
+// TLS is the configuration of a server on loopback with a certificate that is good until then.
+func (a *Authority) TLS(t testing.TB, until time.Time) *tls.Config {
+	t.Helper()
+	return &tls.Config{Certificates: []tls.Certificate{a.pair(t, until)}, MinVersion: tls.VersionTLS12}
+}
+
 func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
