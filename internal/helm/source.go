@@ -179,7 +179,7 @@ func (c *controller) findSource(ctx context.Context, _ *request, t *target) *ker
 	if why := unready(source); why != "" {
 		return stop(kernel.Waiting(sourceNotReady, notReady(t.source, why), c.m.Settings().RequeueDependency))
 	}
-	t.ref = refOf(source.GetArtifact())
+	t.ref = artifact.RefOf(source.GetArtifact())
 	t.marked = t.source.Kind == sourcev1.OCIRepositoryKind || t.source.Kind == sourcev1.ExternalArtifactKind && strings.Contains(t.ref.Revision, ":")
 	return nil
 }
@@ -224,15 +224,4 @@ func unready(source meta.Source) string {
 		return "does not have an artifact"
 	}
 	return ""
-}
-
-func refOf(a *meta.Artifact) artifact.Ref {
-	ref := artifact.Ref{
-		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest), Metadata: a.Metadata,
-		LastUpdateTime: a.LastUpdateTime.Time.Time,
-	}
-	if a.Size != nil {
-		ref.Size = *a.Size
-	}
-	return ref
 }

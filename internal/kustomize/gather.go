@@ -133,7 +133,7 @@ func (c *controller) findSource(ctx context.Context, t *target) *kernel.Outcome 
 		after := c.m.Settings().RequeueDependency
 		return stop(kernel.Waiting(meta.ArtifactFailedReason, fmt.Sprintf("Source artifact not found, retrying in %s", after), after))
 	}
-	t.ref = refOf(a)
+	t.ref = artifact.RefOf(a)
 	return nil
 }
 
@@ -152,17 +152,6 @@ func (c *controller) sourceObject(t *target, ref kernel.Reference) (meta.Source,
 		return &sourcev1.ExternalArtifact{}, nil
 	}
 	return nil, stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("source `%s` kind '%s' not supported; use GitRepository, OCIRepository, Bucket or ExternalArtifact in spec.sourceRef.kind", t.spec().SourceRef.Name, ref.Kind)).Backoff())
-}
-
-func refOf(a *meta.Artifact) artifact.Ref {
-	ref := artifact.Ref{
-		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest), Metadata: a.Metadata,
-		LastUpdateTime: a.LastUpdateTime.Time.Time,
-	}
-	if a.Size != nil {
-		ref.Size = *a.Size
-	}
-	return ref
 }
 
 // readVersions asks the kernel for the versions of ConfigMaps and Secrets, which costs no request.

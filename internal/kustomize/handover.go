@@ -13,6 +13,7 @@ import (
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	api "github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -73,7 +74,7 @@ func (c *controller) expected(ctx context.Context, k *kustomizev1.Kustomization)
 	}
 	if err := c.m.Client().Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, source); err == nil {
 		if a := source.GetArtifact(); a != nil {
-			t.ref = refOf(a)
+			t.ref = artifact.RefOf(a)
 		}
 	}
 	c.readVersions(t)

@@ -115,7 +115,7 @@ func (j *job) drifted(ctx context.Context) bool {
 		if ea == nil || ea.Status.Artifact == nil || ea.Status.Artifact.Digest != entry.Digest {
 			return true
 		}
-		ref, err := j.Artifacts.Check(ctx, refOf(ea.Status.Artifact))
+		ref, err := j.Artifacts.Check(ctx, artifact.RefOf(ea.Status.Artifact))
 		if err != nil || ref.URL != ea.Status.Artifact.URL {
 			return true
 		}
@@ -127,7 +127,7 @@ func (j *job) drifted(ctx context.Context) bool {
 func (j *job) fetch(ctx context.Context) (map[string]*cache.Tree, error) {
 	trees := map[string]*cache.Tree{}
 	for _, s := range j.sources {
-		tree, err := j.Unpacked.Acquire(ctx, refOf(s.artifact))
+		tree, err := j.Unpacked.Acquire(ctx, artifact.RefOf(s.artifact))
 		if err != nil {
 			return trees, fmt.Errorf("source '%s': %w", s.ref, err)
 		}
@@ -170,16 +170,4 @@ func (j *job) produce(ctx context.Context, outputs []output, trees map[string]*c
 		}
 	}
 	return nil
-}
-
-// refOf translates the status of a source to the words of the libraries.
-func refOf(a *meta.Artifact) artifact.Ref {
-	ref := artifact.Ref{
-		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest),
-		LastUpdateTime: a.LastUpdateTime.Time.Time, Metadata: a.Metadata,
-	}
-	if a.Size != nil {
-		ref.Size = *a.Size
-	}
-	return ref
 }

@@ -65,7 +65,7 @@ func (j *job) stored(ctx context.Context, artifactName string, name store.Name) 
 	if ea == nil || ea.Status.Artifact == nil || ea.Status.Artifact.Path != name.Path() {
 		return artifact.Ref{}, false
 	}
-	ref, err := j.Artifacts.Check(ctx, refOf(ea.Status.Artifact))
+	ref, err := j.Artifacts.Check(ctx, artifact.RefOf(ea.Status.Artifact))
 	return ref, err == nil
 }
 

@@ -1,167 +1,40 @@
 package bucket
 
 import (
-	"errors"
 	"fmt"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // failConditions are present, as True, only while they are so.
 var failConditions = []string{sourcev1.StorageOperationFailedCondition, sourcev1.FetchFailedCondition}
 
-// failure is why an attempt came to nothing.
-type failure struct {
-	condition string
-	reason    string
-	err       error
-	stalled   bool
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func fetchFailed(reason string, err error) *failure {
-	return &failure{condition: sourcev1.FetchFailedCondition, reason: reason, err: err}
-}
-
-func storageFailed(reason string, err error) *failure {
-	return &failure{condition: sourcev1.StorageOperationFailedCondition, reason: reason, err: err}
-}
-
-func stalled(reason string, err error) *failure {
-	return &failure{condition: sourcev1.FetchFailedCondition, reason: reason, err: err, stalled: true}
-}
-
-// outcome writes the failure into the conditions. The artifact stays, and with it ArtifactInStorage, so that consumers go
-// on with what they have.
-func (f *failure) outcome(req *request) kernel.Outcome {
-	for _, c := range failConditions {
-		if c != f.condition {
-			req.RemoveCondition(c)
-		}
-	}
-	req.SetCondition(f.condition, metav1.ConditionTrue, f.reason, f.err.Error())
-	if f.stalled {
-		return kernel.Stalled(f.reason, f.err)
-	}
-	return kernel.Failed(f.reason, f.err).Backoff()
-}
-
 // conclude turns the result of a poll into status and events.
 func conclude(req *request) kernel.Outcome {
+	fail, st := attempt.Of(req.Job.Err), &req.Object.Status
 	f, ok := req.Job.Value.(*found)
 	if !ok { // A panic of the job.
-		return fetchFailed(meta.FailedReason, req.Job.Err).outcome(req)
+		return fail.Outcome(req, failConditions)
 	}
-	before := req.Object.Status.DeepCopy()
-	settle(req, f)
-	if req.Job.Err == nil {
-		return succeeded(req, f, before)
+	before := st.Artifact
+	f.Settle(req, &st.Artifact)
+	st.URL = f.URL
+	if fail != nil {
+		return f.Failed(req, before, fail, failConditions)
 	}
-	var fail *failure
-	if !errors.As(req.Job.Err, &fail) {
-		fail = fetchFailed(meta.FailedReason, req.Job.Err)
+	recovered := attempt.Cure(req, failConditions)
+	if f.Stored {
+		st.ObservedIgnore = req.Object.DeepCopy().Spec.Ignore
 	}
-	if f.outdated {
-		for _, c := range outdatedConditions(f) {
-			req.SetCondition(c.Type, c.Status, c.Reason, c.Message)
-		}
+	words := attempt.Words{
+		Reason: meta.SucceededReason, Message: fmt.Sprintf("stored artifact: revision '%s'", f.Artifact.Revision),
+		News: fmt.Sprintf("artifact up-to-date with remote revision: '%s'", f.Artifact.Revision),
 	}
-	req.Progress(kernel.Progress{Message: attempted(before, f)})
-	return fail.outcome(req)
-}
-
-// attempted is what Reconciling says after a failure.
-func attempted(before *sourcev1.BucketStatus, f *found) string {
-	switch {
-	case f.outdated && f.revision != "":
-		return building(f)
-	case f.artifact != nil:
-		return "reconciliation in progress"
-	case before.Artifact != nil:
-		return "building artifact: disappeared from storage"
+	if f.Stored {
+		words.News = fmt.Sprintf("stored artifact with %d fetched files from '%s' bucket", f.objects, req.Object.Spec.BucketName)
 	}
-	return "building artifact"
-}
-
-// building says what is being made.
-func building(f *found) string {
-	return fmt.Sprintf("building artifact: new upstream revision '%s'", f.revision)
-}
-
-// settle writes what holds after a success and after a failure alike: the artifact that is there.
-func settle(req *request, f *found) {
-	st := &req.Object.Status
-	st.Artifact, st.URL = f.artifact, f.url
-	if f.artifact == nil {
-		st.URL = ""
-		req.RemoveCondition(sourcev1.ArtifactInStorageCondition)
-	}
-}
-
-func succeeded(req *request, f *found, before *sourcev1.BucketStatus) kernel.Outcome {
-	recovered := false
-	for _, c := range failConditions {
-		recovered = recovered || req.Condition(c) != nil
-		req.RemoveCondition(c)
-	}
-	req.RemoveCondition(sourcev1.ArtifactOutdatedCondition)
-	message := fmt.Sprintf("stored artifact: revision '%s'", f.artifact.Revision)
-	req.SetCondition(sourcev1.ArtifactInStorageCondition, metav1.ConditionTrue, meta.SucceededReason, message)
-	if f.stored {
-		observe(req.Object)
-	}
-	e, log := successEvent(req.Object, f, before, recovered)
-	o := kernel.Done(meta.SucceededReason, message).WithMetadata(map[string]string{
-		"revision": f.artifact.Revision, "digest": f.artifact.Digest,
-	}).WithLog(log)
-	if e == nil {
-		return o
-	}
-	return o.WithEvents(*e)
-}
-
-// observe records how the artifact was made.
-func observe(obj *sourcev1.Bucket) {
-	obj.Status.ObservedIgnore = nil
-	if ignore := obj.Spec.Ignore; ignore != nil {
-		text := *ignore
-		obj.Status.ObservedIgnore = &text
-	}
-}
-
-func outdatedConditions(f *found) []metav1.Condition {
-	return []metav1.Condition{{
-		Type: sourcev1.ArtifactOutdatedCondition, Status: metav1.ConditionTrue, Reason: sourcev1.NewRevisionReason,
-		Message: fmt.Sprintf("new upstream revision '%s'", f.revision),
-	}}
-}
-
-// successEvent tells what a poll that succeeded has to say, if anything, and the line for the log: another content is a
-// NewArtifact, the same content after a failure is a recovery, the same content that was lost is nobody's business, and
-// nothing new is told in Kubernetes only, to somebody who asked.
-func successEvent(obj *sourcev1.Bucket, f *found, before *sourcev1.BucketStatus, recovered bool) (*kernel.Event, string) {
-	upToDate := fmt.Sprintf("artifact up-to-date with remote revision: '%s'", f.artifact.Revision)
-	told := fmt.Sprintf("stored artifact with %d fetched files from '%s' bucket", f.objects, obj.Spec.BucketName)
-	if !f.stored {
-		told = upToDate
-	}
-	var e kernel.Event
-	switch {
-	case f.stored && (before.Artifact == nil || before.Artifact.Revision != f.artifact.Revision):
-		e = kernel.Normal("NewArtifact", told, nil)
-	case recovered:
-		e = kernel.Normal(meta.SucceededReason, told, nil)
-	case f.stored:
-		return nil, told
-	default:
-		e = kernel.Trace(sourcev1.ArtifactUpToDateReason, upToDate, nil)
-		e.OnChange = true
-	}
-	return &e, told
+	return f.Done(req, words, before == nil || before.Revision != f.Artifact.Revision, recovered)
 }

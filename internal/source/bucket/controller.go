@@ -24,15 +24,14 @@ import (
 	"errors"
 	"net/http"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // Options of the controller. Artifacts, Archives, Clouds and Mirrors are required.
@@ -82,10 +81,9 @@ type controller struct {
 
 // cluster reads what holds credentials, and tells versions without a request; the kernel's Manager does.
 type cluster interface {
-	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
-	Version(namespace string, ref kernel.Reference) (version string, ok bool)
-	CheckCloudAccount(named, field, purpose string) error
-	CloudAccount(ctx context.Context, namespace, named, fallback string) (*corev1.ServiceAccount, error)
+	access.Secrets
+	access.Versions
+	access.Accounts
 }
 
 // request is one pass over a Bucket.
@@ -102,10 +100,10 @@ func (c *controller) References(obj *sourcev1.Bucket) (refs []kernel.Reference) 
 // Reconcile makes one attempt: it starts the job, or concludes from its result.
 func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
 	if f := checkSpec(req.Object); f != nil {
-		return f.outcome(req)
+		return f.Outcome(req, failConditions)
 	}
 	if err := c.cluster.CheckCloudAccount(req.Object.Spec.ServiceAccountName, "spec.serviceAccountName", "provider"); err != nil {
-		return stalled(kernel.FeatureGateDisabledReason, err).outcome(req).KeepObservedGeneration()
+		return attempt.GateDisabled(err).Outcome(req, failConditions)
 	}
 	if req.Job != nil && !req.Job.Superseded {
 		return conclude(req)

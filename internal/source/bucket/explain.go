@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact/archive"
+	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
 // deniedError says that the storage does not let the identity do what is wanted.
@@ -66,6 +66,8 @@ func next(obj *sourcev1.Bucket, err error) string {
 	var wrongHost x509.HostnameError
 	var expired x509.CertificateInvalidError
 	switch {
+	case retryafter.Asked(err) > 0:
+		return ""
 	case isDenied(err):
 		if ref := obj.Spec.SecretRef; ref != nil {
 			return fmt.Sprintf("check the credentials in the Secret '%s/%s', and that they may list and read the bucket", obj.Namespace, ref.Name)
@@ -87,15 +89,4 @@ func next(obj *sourcev1.Bucket, err error) string {
 		return "check spec.endpoint, and that the host can be reached from the cluster"
 	}
 	return ""
-}
-
-// explainArchive adds what to do about files that cannot be stored.
-func explainArchive(err error) error {
-	if errors.Is(err, archive.ErrLimit) {
-		return fmt.Errorf("%w; leave files out with spec.ignore or a file '.sourceignore'", err)
-	}
-	if errors.Is(err, errDamaged) {
-		return fmt.Errorf("%w; they are fetched again", err)
-	}
-	return fmt.Errorf("%w; check the free space and the permissions of the controller's storage", err)
 }

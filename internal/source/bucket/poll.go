@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/ignore"
-	"github.com/gitops-toolkit/flux/internal/artifact/store"
-	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // poll is one look at the bucket, with what follows from it. It is a background job.
@@ -25,18 +23,11 @@ type poll struct {
 
 // found is what a poll came to; it is filled as far as the poll got.
 type found struct {
-	// artifact is to be advertised: the one of before, a new one, or none.
-	artifact *meta.Artifact
-	// url is the stable address of the artifact.
-	url string
+	attempt.Found
 	// revision of the bucket, "" if that is not known.
 	revision string
 	// objects of which the artifact was made by this poll.
 	objects int
-	// outdated says that the bucket has another revision than the artifact of before.
-	outdated bool
-	// stored says that artifact was made by this poll.
-	stored bool
 }
 
 func (c *controller) newPoll(req *request) *poll {
@@ -52,25 +43,15 @@ func (p *poll) key() string {
 	return "poll/" + versions
 }
 
-// run is the job. The value is always a *found, the error a *failure.
+// run is the job. The value is always a *found, the error a *attempt.Failure.
 func (p *poll) run(ctx context.Context) (any, error) {
-	f := &found{url: p.obj.Status.URL}
-	if fail := p.look(ctx, f); fail != nil {
-		if ctx.Err() != nil && errors.Is(context.Cause(ctx), kernel.ErrSuperseded) {
-			return f, context.Cause(ctx)
-		}
-		return f, fail
-	}
-	return f, nil
+	f := &found{Found: attempt.Found{URL: p.obj.Status.URL}}
+	return attempt.Result(ctx, f, p.look(ctx, f))
 }
 
-func (p *poll) look(ctx context.Context, f *found) *failure {
-	progress, fail := p.checkStored(ctx, f)
-	if fail != nil {
+func (p *poll) look(ctx context.Context, f *found) *attempt.Failure {
+	if fail := p.shelf(p.obj).Check(ctx, p.req, p.obj.Status.Artifact, &f.Found); fail != nil {
 		return fail
-	}
-	if f.artifact == nil {
-		p.req.Progress(kernel.Progress{Message: progress, Ready: progress})
 	}
 	remote, fail := p.storage(ctx, p.req)
 	if fail != nil {
@@ -84,16 +65,17 @@ func (p *poll) look(ctx context.Context, f *found) *failure {
 		return fail
 	}
 	f.revision = revisionOf(p.algorithm(), objects)
-	if f.artifact != nil && p.same(objects) {
-		f.revision = f.artifact.Revision
-		return p.offer(ctx, f)
+	if f.Artifact != nil && p.same(objects) {
+		f.revision = f.Artifact.Revision
+		return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 	}
-	f.outdated = !current(p.obj, f.revision)
-	p.announce(f)
+	if !current(p.obj, f.revision) {
+		f.Outdate(p.req, sourcev1.NewRevisionReason, fmt.Sprintf("new upstream revision '%s'", f.revision))
+	}
 	if fail := p.take(ctx, remote, objects, file, f); fail != nil {
 		return fail
 	}
-	return p.offer(ctx, f)
+	return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 }
 
 func (p *poll) algorithm() artifact.Algorithm {
@@ -109,41 +91,9 @@ func (p *poll) same(objects []object) bool {
 	return err == nil && current(p.obj, revisionOf(have.Algorithm(), objects))
 }
 
-// announce tells that an artifact is on its way, for the case that it takes long.
-func (p *poll) announce(f *found) {
-	if !f.outdated {
-		return
-	}
-	message := building(f)
-	p.req.Progress(kernel.Progress{Message: message, Ready: message, Conditions: outdatedConditions(f)})
-}
-
-// checkStored looks whether the artifact that the status advertises is still what it says. It returns what to tell of the
-// progress if it is not.
-func (p *poll) checkStored(ctx context.Context, f *found) (progress string, fail *failure) {
-	if p.obj.Status.Artifact == nil {
-		return "building artifact", nil
-	}
-	ref, err := p.Artifacts.Check(ctx, refOf(p.obj.Status.Artifact))
-	var damage *store.IntegrityError
-	switch {
-	case err == nil:
-		f.artifact = p.obj.Status.Artifact.DeepCopy()
-		f.artifact.URL = ref.URL
-		return "", nil
-	case errors.As(err, &damage):
-		p.req.Event(kernel.Warning("ArtifactVerificationFailed", fmt.Sprintf("failed to verify integrity of artifact: %s", err), nil))
-		return "building artifact: disappeared from storage", nil
-	case errors.Is(err, store.ErrMissing), errors.Is(err, store.ErrName):
-		return "building artifact: disappeared from storage", nil
-	}
-	f.artifact = p.obj.Status.Artifact
-	return "", storageFailed(sourcev1.StatOperationFailedReason, fmt.Errorf("unable to check the stored artifact: %w", err))
-}
-
 // list returns the objects that become files, and the file with the patterns if there is one. It is the operation that
 // spec.timeout limits, as is fetching.
-func (p *poll) list(ctx context.Context, remote storage) ([]object, *patterns, *failure) {
+func (p *poll) list(ctx context.Context, remote storage) ([]object, *patterns, *attempt.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())
 	defer cancel()
 	var all []object
@@ -171,7 +121,7 @@ func (p *poll) list(ctx context.Context, remote storage) ([]object, *patterns, *
 	}
 	rules, err := rulesOf(body, p.obj.Spec.Ignore)
 	if err != nil {
-		return nil, nil, fetchFailed(sourcev1.SourceIgnoreErrorReason, err)
+		return nil, nil, attempt.Fetch(sourcev1.SourceIgnoreErrorReason, err)
 	}
 	kept := all[:0]
 	for _, o := range all {
@@ -227,26 +177,26 @@ func (p *poll) readKept(k kept) (text []byte, err error) {
 }
 
 // listFailed is the failure of a listing: before its first answer nobody knows whether the bucket is there.
-func (p *poll) listFailed(err error, begun bool) *failure {
+func (p *poll) listFailed(err error, begun bool) *attempt.Failure {
 	name := p.obj.Spec.BucketName
 	switch {
 	case errors.Is(err, errNoBucket):
 		p.req.Remember(nil)
-		return fetchFailed(sourcev1.BucketOperationFailedReason, fmt.Errorf("bucket '%s' not found", name))
+		return attempt.Fetch(sourcev1.BucketOperationFailedReason, fmt.Errorf("bucket '%s' not found", name))
 	case begun:
 		return p.fetchFailed(err)
 	}
 	p.req.Remember(nil)
-	return fetchFailed(sourcev1.BucketOperationFailedReason,
+	return attempt.Fetch(sourcev1.BucketOperationFailedReason,
 		fmt.Errorf("failed to confirm existence of '%s' bucket: %w", name, explain(p.obj, err)))
 }
 
-func (p *poll) fetchFailed(err error) *failure {
+func (p *poll) fetchFailed(err error) *attempt.Failure {
 	var own localError
 	if errors.As(err, &own) {
-		return storageFailed(sourcev1.DirectoryCreationFailedReason, explainArchive(own.error))
+		return unstored("failed to keep the fetched objects", own.error)
 	}
 	p.req.Remember(nil)
-	return fetchFailed(sourcev1.BucketOperationFailedReason,
+	return attempt.Fetch(sourcev1.BucketOperationFailedReason,
 		fmt.Errorf("fetch from bucket '%s' failed: %w", p.obj.Spec.BucketName, explain(p.obj, err)))
 }

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
+	"github.com/gitops-toolkit/flux/internal/retryafter"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // storage is one bucket, at whatever provider.
@@ -59,41 +59,28 @@ type known struct {
 }
 
 // secretRefs names the Secrets of the spec.
-func secretRefs(obj *sourcev1.Bucket) (names []string) {
-	refs := []*meta.LocalObjectReference{obj.Spec.SecretRef, obj.Spec.CertSecretRef, obj.Spec.ProxySecretRef}
+func secretRefs(obj *sourcev1.Bucket) []string {
+	names := access.Names(obj.Spec.SecretRef, obj.Spec.CertSecretRef, obj.Spec.ProxySecretRef)
 	if sts := obj.Spec.STS; sts != nil {
-		refs = append(refs, sts.SecretRef, sts.CertSecretRef)
-	}
-	for _, ref := range refs {
-		if ref != nil {
-			names = append(names, ref.Name)
-		}
+		names = append(names, access.Names(sts.SecretRef, sts.CertSecretRef)...)
 	}
 	return names
 }
 
 // versions names the spec and the Secrets that a storage is opened with; ok is false if the kernel cannot tell.
 func (c *controller) versions(obj *sourcev1.Bucket) (text string, ok bool) {
-	text = fmt.Sprint(obj.Generation)
-	for _, ref := range c.References(obj) {
-		v, known := c.cluster.Version(obj.Namespace, ref)
-		if !known {
-			return "", false
-		}
-		text += "/" + v
-	}
-	return text, true
+	return access.State(c.cluster, obj.Namespace, fmt.Sprint(obj.Generation), secretRefs(obj))
 }
 
 // storage opens the bucket, or takes what was opened the last time if nothing has changed.
-func (c *controller) storage(ctx context.Context, req *request) (storage, *failure) {
+func (c *controller) storage(ctx context.Context, req *request) (storage, *attempt.Failure) {
 	versions, ok := c.versions(req.Object)
 	if k, found := req.Memory().(*known); ok && found && k.versions == versions && (k.until.IsZero() || time.Now().Before(k.until)) {
 		return k.storage, nil
 	}
-	s, f := c.settings(ctx, req)
-	if f != nil {
-		return nil, f
+	s, err := c.settings(ctx, req)
+	if err != nil {
+		return nil, attempt.Fetch(sourcev1.AuthenticationFailedReason, err)
 	}
 	open := map[string]func(context.Context, settings) (storage, time.Time, error){
 		sourcev1.GenericProvider: openS3, cloud.AWS: openS3, cloud.Azure: openAzure, cloud.GCP: openGCP,
@@ -102,7 +89,7 @@ func (c *controller) storage(ctx context.Context, req *request) (storage, *failu
 	defer cancel()
 	st, until, err := open(ctx, s)
 	if err != nil {
-		return nil, fetchFailed(sourcev1.AuthenticationFailedReason, clean(err))
+		return nil, attempt.Fetch(sourcev1.AuthenticationFailedReason, clean(err))
 	}
 	if ok {
 		req.Remember(&known{versions: versions, storage: st, until: until})
@@ -110,90 +97,61 @@ func (c *controller) storage(ctx context.Context, req *request) (storage, *failu
 	return st, nil
 }
 
-// settings reads everything that the spec names.
-func (c *controller) settings(ctx context.Context, req *request) (s settings, f *failure) {
+// settings reads everything that the spec names. All errors are about credentials.
+func (c *controller) settings(ctx context.Context, req *request) (s settings, err error) {
 	obj := req.Object
+	read := access.Reader{Secrets: c.cluster, Namespace: obj.Namespace, Log: req.Log}
 	s = settings{obj: obj, clouds: c.Clouds}
-	if s.secret, f = c.secret(ctx, obj, "spec.secretRef", obj.Spec.SecretRef); f != nil {
-		return s, f
+	if s.secret, err = read.Secret(ctx, "spec.secretRef", obj.Spec.SecretRef); err != nil {
+		return s, err
 	}
-	proxy, f := c.proxy(ctx, obj)
-	if f != nil {
-		return s, f
+	if s.id.Proxy, err = read.Proxy(ctx, "spec.proxySecretRef", obj.Spec.ProxySecretRef); err != nil {
+		return s, err
 	}
-	if s.client, f = c.client(ctx, req, "spec.certSecretRef", obj.Spec.CertSecretRef, proxy); f != nil {
-		return s, f
+	if s.client, err = c.client(ctx, read, "spec.certSecretRef", obj.Spec.CertSecretRef, s.id.Proxy); err != nil {
+		return s, err
 	}
-	s.id.Proxy = proxy
 	if s.secret == nil && provider(obj) != sourcev1.GenericProvider {
 		sa, err := c.cluster.CloudAccount(ctx, obj.Namespace, obj.Spec.ServiceAccountName, c.fallback)
 		if err != nil {
-			return s, fetchFailed(sourcev1.AuthenticationFailedReason, err)
+			return s, err
 		}
 		s.id.Account = cloud.AccountOf(sa)
 	}
 	if sts := obj.Spec.STS; sts != nil && sts.Provider == stsLDAP {
-		s.sts, f = c.ldap(ctx, req, sts, proxy)
+		s.sts, err = c.ldap(ctx, read, sts, s.id.Proxy)
 	}
-	return s, f
+	return s, err
 }
 
-func (c *controller) ldap(ctx context.Context, req *request, sts *sourcev1.BucketSTSSpec, proxy *url.URL) (s stsSettings, f *failure) {
-	secret, f := c.secret(ctx, req.Object, "spec.sts.secretRef", sts.SecretRef)
-	if f != nil {
-		return s, f
+func (c *controller) ldap(ctx context.Context, read access.Reader, sts *sourcev1.BucketSTSSpec, proxy *url.URL) (s stsSettings, err error) {
+	secret, err := read.Secret(ctx, "spec.sts.secretRef", sts.SecretRef)
+	if err != nil {
+		return s, err
 	}
 	if secret != nil {
 		s.username, s.password = string(secret.Data["username"]), string(secret.Data["password"])
 		if s.username == "" || s.password == "" {
-			return s, fetchFailed(sourcev1.AuthenticationFailedReason,
-				fmt.Errorf("invalid '%s' secret data for LDAP STS: required fields 'username' and 'password'", secret.Name))
+			return s, fmt.Errorf("invalid '%s' secret data for LDAP STS: required fields 'username' and 'password'", secret.Name)
 		}
 	}
-	s.client, f = c.client(ctx, req, "spec.sts.certSecretRef", sts.CertSecretRef, proxy)
-	return s, f
-}
-
-func (c *controller) proxy(ctx context.Context, obj *sourcev1.Bucket) (*url.URL, *failure) {
-	secret, f := c.secret(ctx, obj, "spec.proxySecretRef", obj.Spec.ProxySecretRef)
-	if f != nil || secret == nil {
-		return nil, f
-	}
-	proxy, err := auth.ReadProxy(nameOf(secret), secret.Data)
-	if err != nil {
-		return nil, fetchFailed(sourcev1.AuthenticationFailedReason, err)
-	}
-	return proxy, nil
+	s.client, err = c.client(ctx, read, "spec.sts.certSecretRef", sts.CertSecretRef, proxy)
+	return s, err
 }
 
 // client speaks TLS with the files of a Secret, and leads through the proxy.
-func (c *controller) client(ctx context.Context, req *request, field string, ref *meta.LocalObjectReference, proxy *url.URL) (*http.Client, *failure) {
+func (c *controller) client(ctx context.Context, read access.Reader, field string, ref *meta.LocalObjectReference, proxy *url.URL) (*http.Client, error) {
 	client := &http.Client{CheckRedirect: sameHost}
-	var files auth.TLS
-	secret, f := c.secret(ctx, req.Object, field, ref)
-	if f != nil {
-		return nil, f
-	}
-	if secret != nil {
-		var legacy bool
-		var err error
-		if files, legacy, err = auth.ReadTLS(nameOf(secret), secret.Data); err != nil {
-			return nil, fetchFailed(sourcev1.AuthenticationFailedReason, err)
-		}
-		if files.IsZero() {
-			return nil, fetchFailed(sourcev1.AuthenticationFailedReason, fmt.Errorf(
-				"invalid '%s' secret data: it needs '%s', or '%s' and '%s', or all three", nameOf(secret), auth.KeyCA, auth.KeyCert, auth.KeyKey))
-		}
-		if legacy {
-			req.Log.Info("the Secret uses the keys caFile, certFile or keyFile; rename them to ca.crt, tls.crt, tls.key", "secret", nameOf(secret))
-		}
+	files, err := read.TLS(ctx, field, ref)
+	if err != nil {
+		return nil, err
 	}
 	config, err := files.Config()
 	if err != nil {
-		return nil, fetchFailed(sourcev1.AuthenticationFailedReason, fmt.Errorf("%s: %w", field, err))
+		return nil, fmt.Errorf("%s: %w", field, err)
 	}
 	if c.Transport != nil {
-		client.Transport = c.Transport
+		client.Transport = &retryafter.Transport{Next: c.Transport}
 		return client, nil
 	}
 	t := &http.Transport{
@@ -205,7 +163,7 @@ func (c *controller) client(ctx context.Context, req *request, field string, ref
 	if proxy != nil {
 		t.Proxy = http.ProxyURL(proxy)
 	}
-	client.Transport = t
+	client.Transport = &retryafter.Transport{Next: t}
 	return client, nil
 }
 
@@ -216,22 +174,3 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	}
 	return nil
 }
-
-// secret reads the Secret that a field names, if any.
-func (c *controller) secret(ctx context.Context, obj *sourcev1.Bucket, field string, ref *meta.LocalObjectReference) (*corev1.Secret, *failure) {
-	if ref == nil {
-		return nil, nil
-	}
-	key := types.NamespacedName{Namespace: obj.Namespace, Name: ref.Name}
-	secret, err := c.cluster.GetSecret(ctx, key)
-	if err == nil {
-		return secret, nil
-	}
-	err = fmt.Errorf("failed to get secret '%s': %w", key, err)
-	if apierrors.IsNotFound(err) {
-		err = fmt.Errorf("%w; create it, or correct %s", err, field)
-	}
-	return nil, fetchFailed(sourcev1.AuthenticationFailedReason, err)
-}
-
-func nameOf(s *corev1.Secret) string { return s.Namespace + "/" + s.Name }

@@ -1,101 +1,62 @@
 package bucket_test
 
 import (
-	"bytes"
 	"context"
-	"net"
+	"errors"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-)
 
-// s3Env names the S3 server that tests run; hack/s3-server.sh builds it.
-const s3Env = "FLUX_TEST_S3"
+	"github.com/gitops-toolkit/flux/test/harness"
+)
 
 const (
 	accessKey = "tester"
 	secretKey = "tester-secret-key"
 )
 
-// s3Server is a real S3 server with a bucket of the name sample, behind a counter of requests.
+// s3Server is a real S3 server with a bucket of the name sample.
 type s3Server struct {
-	t        *testing.T
-	endpoint string // of the server itself
-	client   *minio.Client
+	*harness.S3
+	t *testing.T
+	// endpoint is where it listens.
+	endpoint string
 }
 
-func startS3(t *testing.T, args ...string) *s3Server {
+func startS3(t *testing.T, cert, key string) *s3Server {
 	t.Helper()
-	binary := os.Getenv(s3Env)
-	if binary == "" {
-		t.Skipf("no S3 server: run `make test`, or set %s to what hack/s3-server.sh prints", s3Env)
+	server, err := harness.StartS3(t.TempDir(), cert, key)
+	if errors.Is(err, harness.ErrNoS3) {
+		t.Skip(err)
 	}
-	dir := t.TempDir()
-	data, sidecar := filepath.Join(dir, "data"), filepath.Join(dir, "meta")
-	for _, d := range []string{data, sidecar} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
-	}
-	s := &s3Server{t: t, endpoint: l.Addr().String()}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	args = append([]string{"--quiet", "--access", accessKey, "--secret", secretKey, "--port", s.endpoint}, args...)
-	cmd := exec.Command(binary, append(args, "posix", "--sidecar", sidecar, data)...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		server.Close()
 		if t.Failed() {
-			t.Logf("S3 server: %s", output.String())
+			t.Logf("S3 server: %s", server.Output())
 		}
 	})
-	secure := strings.Contains(strings.Join(args, " "), "--cert")
-	s.client, err = minio.New(s.endpoint, &minio.Options{
-		Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Secure: secure, Region: "us-east-1", Transport: insecureTransport(),
-	})
-	if err != nil {
+	if err := server.Client.MakeBucket(context.Background(), "sample", minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		err := s.client.MakeBucket(context.Background(), "sample", minio.MakeBucketOptions{})
-		if err == nil {
-			return s
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the S3 server does not come up: %v", err)
-		}
-	}
+	return &s3Server{S3: server, t: t, endpoint: server.Endpoint}
 }
 
 func (s *s3Server) put(key, content string) {
 	s.t.Helper()
-	_, err := s.client.PutObject(context.Background(), "sample", key, strings.NewReader(content), int64(len(content)), minio.PutObjectOptions{})
-	if err != nil {
+	if err := s.Put("sample", key, content); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 func (s *s3Server) remove(key string) {
 	s.t.Helper()
-	if err := s.client.RemoveObject(context.Background(), "sample", key, minio.RemoveObjectOptions{}); err != nil {
+	if err := s.Client.RemoveObject(context.Background(), "sample", key, minio.RemoveObjectOptions{}); err != nil {
 		s.t.Fatal(err)
 	}
 }

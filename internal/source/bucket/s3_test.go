@@ -34,7 +34,7 @@ func revisionOf(files map[string]string) string {
 }
 
 func newS3Lab(t *testing.T) (*lab, *s3Server, *counter) {
-	server := startS3(t)
+	server := startS3(t, "", "")
 	l := newLab(t)
 	requests := &counter{next: insecureTransport()}
 	l.transport = requests
@@ -51,22 +51,22 @@ func TestRecordedRevisionAndArtifact(t *testing.T) {
 	}
 	for _, name := range []string{".sourceignore", "manifests/cm.yaml", "one.txt"} {
 		data, err := os.ReadFile(filepath.Join(recorded, name))
-		l.must(err)
+		l.Must(err)
 		server.put(name, string(data))
 	}
 	l.start()
 	l.create("bucket", func(b *sourcev1.BucketSpec) { b.Endpoint = server.endpoint })
 	obj := l.revision("bucket", "sha256:b88a12c03ed38caa183d832a7a993193e5bae88047dea82b6fcb49c94b20224c")
-	if want := "bucket/" + l.namespace + "/bucket/b88a12c03ed38caa183d832a7a993193e5bae88047dea82b6fcb49c94b20224c.tar.gz"; obj.Status.Artifact.Path != want {
+	if want := "bucket/" + l.Namespace + "/bucket/b88a12c03ed38caa183d832a7a993193e5bae88047dea82b6fcb49c94b20224c.tar.gz"; obj.Status.Artifact.Path != want {
 		t.Errorf("path %q, want %q", obj.Status.Artifact.Path, want)
 	}
-	if !strings.HasSuffix(obj.Status.URL, "/bucket/"+l.namespace+"/bucket/latest.tar.gz") {
+	if !strings.HasSuffix(obj.Status.URL, "/bucket/"+l.Namespace+"/bucket/latest.tar.gz") {
 		t.Errorf("url %q", obj.Status.URL)
 	}
 	if got := l.files(obj); len(got) != 3 || got[".sourceignore"] == "" {
 		t.Errorf("the artifact holds %v", got)
 	}
-	l.event("bucket", "NewArtifact", "stored artifact with 2 fetched files from 'sample' bucket")
+	l.Event("bucket", "NewArtifact", "stored artifact with 2 fetched files from 'sample' bucket")
 }
 
 func TestOnlyWhatChangedIsFetched(t *testing.T) {
@@ -159,7 +159,7 @@ func TestFailuresKeepTheArtifact(t *testing.T) {
 		t.Error("the last good artifact is gone")
 	}
 	l.update("good", func(b *sourcev1.Bucket) { b.Spec.BucketName = "sample" })
-	l.event("good", "Succeeded", "artifact up-to-date with remote revision: '"+good.Status.Artifact.Revision+"'")
+	l.Event("good", "Succeeded", "artifact up-to-date with remote revision: '"+good.Status.Artifact.Revision+"'")
 
 	l.create("half", point(func(b *sourcev1.BucketSpec) { b.SecretRef.Name = "half" }))
 	l.ready("half", metav1.ConditionFalse, "AuthenticationFailed", "invalid 'half' secret data: required fields 'accesskey' and 'secretkey'")
@@ -172,7 +172,7 @@ func TestFailuresKeepTheArtifact(t *testing.T) {
 	l.until("wrong", "told about its credentials", func(b *sourcev1.Bucket) bool {
 		c := b.Status.Conditions.Get(meta.ReadyCondition)
 		return c != nil && c.Reason == "BucketOperationFailed" && strings.HasPrefix(c.Message, "failed to confirm existence of 'sample' bucket: ") &&
-			strings.Contains(c.Message, "check the credentials in the Secret '"+l.namespace+"/wrong'") && !strings.Contains(c.Message, secretKey)
+			strings.Contains(c.Message, "check the credentials in the Secret '"+l.Namespace+"/wrong'") && !strings.Contains(c.Message, secretKey)
 	})
 	l.create("scheme", point(func(b *sourcev1.BucketSpec) { b.Endpoint = "http://" + server.endpoint }))
 	l.until("scheme", "stalled", func(b *sourcev1.Bucket) bool {
@@ -193,8 +193,8 @@ func TestLostStorageAndDeletion(t *testing.T) {
 	l.start()
 	l.create("b", func(b *sourcev1.BucketSpec) { b.Endpoint = server.endpoint })
 	obj := l.revision("b", revisionOf(map[string]string{"a.yaml": "a: 1\n"}))
-	file := filepath.Join(l.data, obj.Status.Artifact.Path)
-	l.must(os.Remove(file))
+	file := filepath.Join(l.Data, obj.Status.Artifact.Path)
+	l.Must(os.Remove(file))
 	before := requests.objects.Load()
 	l.request("b", "lost")
 	if _, err := os.Stat(file); err != nil {
@@ -207,23 +207,23 @@ func TestLostStorageAndDeletion(t *testing.T) {
 		t.Errorf("the same input gives the digest %s, and %s before", again.Digest, obj.Status.Artifact.Digest)
 	}
 	// Kept objects that are damaged are fetched again.
-	kept, err := filepath.Glob(filepath.Join(l.data, ".buckets", l.namespace, "b", "objects", "*"))
-	l.must(err)
+	kept, err := filepath.Glob(filepath.Join(l.Data, ".buckets", l.Namespace, "b", "objects", "*"))
+	l.Must(err)
 	if len(kept) != 1 {
 		t.Fatalf("kept: %v", kept)
 	}
-	l.must(os.WriteFile(kept[0], []byte("b: 1\n"), 0o600))
-	l.must(os.Remove(file))
+	l.Must(os.WriteFile(kept[0], []byte("b: 1\n"), 0o600))
+	l.Must(os.Remove(file))
 	l.request("b", "damaged")
 	l.revision("b", obj.Status.Artifact.Revision)
 	if got := l.files(l.get("b")); got["a.yaml"] != "a: 1\n" {
 		t.Errorf("the artifact holds %v", got)
 	}
-	l.must(l.client.Delete(context.Background(), l.get("b")))
+	l.Must(l.Client.Delete(context.Background(), l.get("b")))
 	l.eventually("everything is removed", func() bool {
 		_, errStore := os.Stat(filepath.Dir(file))
-		_, errMirror := os.Stat(filepath.Join(l.data, ".buckets", l.namespace, "b"))
-		err := l.client.Get(context.Background(), client.ObjectKey{Namespace: l.namespace, Name: "b"}, &sourcev1.Bucket{})
+		_, errMirror := os.Stat(filepath.Join(l.Data, ".buckets", l.Namespace, "b"))
+		err := l.Client.Get(context.Background(), client.ObjectKey{Namespace: l.Namespace, Name: "b"}, &sourcev1.Bucket{})
 		return os.IsNotExist(errStore) && os.IsNotExist(errMirror) && client.IgnoreNotFound(err) == nil && err != nil
 	})
 }

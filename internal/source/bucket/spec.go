@@ -11,6 +11,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact/ignore"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // Providers of token services.
@@ -25,18 +26,18 @@ func provider(obj *sourcev1.Bucket) string {
 }
 
 // checkSpec finds what no repetition would mend.
-func checkSpec(obj *sourcev1.Bucket) *failure {
+func checkSpec(obj *sourcev1.Bucket) *attempt.Failure {
 	if err := checkEndpoint(obj); err != nil {
-		return stalled(sourcev1.URLInvalidReason, err)
+		return attempt.Stall(sourcev1.URLInvalidReason, err)
 	}
 	if sts := obj.Spec.STS; sts != nil {
 		if err := checkSTS(obj, sts); err != nil {
-			return stalled(sourcev1.InvalidSTSConfigurationReason, err)
+			return attempt.Stall(sourcev1.InvalidSTSConfigurationReason, err)
 		}
 	}
 	if text := obj.Spec.Ignore; text != nil {
 		if _, err := ignore.Parse(*text, "."); err != nil {
-			return stalled(sourcev1.SourceIgnoreErrorReason, fmt.Errorf("spec.ignore: %w", err))
+			return attempt.Stall(sourcev1.SourceIgnoreErrorReason, fmt.Errorf("spec.ignore: %w", err))
 		}
 	}
 	return nil

@@ -13,37 +13,35 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/ignore"
-	"github.com/gitops-toolkit/flux/internal/artifact/store"
-	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 const (
-	// storeKind is the first part of an artifact's path.
-	storeKind = "bucket"
-	// latestFile is the name beside the artifacts that leads to the one advertised.
-	latestFile = "latest.tar.gz"
 	// downloads is how many objects are fetched at once.
 	downloads = 32
 	// maxBytes bounds what is fetched of one bucket.
 	maxBytes = 16 << 30
 )
 
+// shelf is where the artifacts of a Bucket stand.
+func (c *controller) shelf(obj *sourcev1.Bucket) attempt.Shelf {
+	return attempt.Shelf{Store: c.Artifacts, Kind: "bucket", Namespace: obj.Namespace, Name: obj.Name, Link: "latest.tar.gz"}
+}
+
 // mirrorDir is where the objects of a Bucket are kept.
 func (c *controller) mirrorDir(obj *sourcev1.Bucket) string {
 	return filepath.Join(c.Mirrors, obj.Namespace, obj.Name)
 }
 
-func (p *poll) openMirror() (*mirror, *failure) {
+func (p *poll) openMirror() (*mirror, *attempt.Failure) {
 	spec := p.obj.Spec
 	place := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %t", provider(p.obj), spec.Endpoint, spec.BucketName, spec.Insecure))
 	m, err := openMirror(p.mirrorDir(p.obj), hex.EncodeToString(place[:]))
 	if err != nil {
-		return nil, storageFailed(sourcev1.DirectoryCreationFailedReason, fmt.Errorf("failed to open the directory of fetched objects: %w", err))
+		return nil, attempt.Storage(sourcev1.DirectoryCreationFailedReason, fmt.Errorf("failed to open the directory of fetched objects: %w", err))
 	}
 	return m, nil
 }
@@ -55,7 +53,7 @@ type fetched struct {
 }
 
 // take fetches what the mirror lacks, and stores the artifact.
-func (p *poll) take(ctx context.Context, remote storage, objects []object, file *patterns, f *found) *failure {
+func (p *poll) take(ctx context.Context, remote storage, objects []object, file *patterns, f *found) *attempt.Failure {
 	limited, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())
 	defer cancel()
 	got, err := p.fetch(limited, remote, objects)
@@ -64,7 +62,7 @@ func (p *poll) take(ctx context.Context, remote storage, objects []object, file 
 	}
 	tree, err := p.tree(got, file)
 	if err != nil {
-		return fetchFailed(sourcev1.BucketOperationFailedReason, fmt.Errorf("fetch from bucket '%s' failed: %w; rename the object, or leave it out with spec.ignore", p.obj.Spec.BucketName, err))
+		return attempt.Fetch(sourcev1.BucketOperationFailedReason, fmt.Errorf("fetch from bucket '%s' failed: %w; rename the object, or leave it out with spec.ignore", p.obj.Spec.BucketName, err))
 	}
 	objects = objects[:0]
 	keys := map[string]bool{ignore.FileName: file != nil}
@@ -77,7 +75,7 @@ func (p *poll) take(ctx context.Context, remote storage, objects []object, file 
 		return fail
 	}
 	if err := p.mirror.save(keys); err != nil {
-		return storageFailed(sourcev1.ArchiveOperationFailedReason, fmt.Errorf("failed to keep the fetched objects: %w", explainArchive(err)))
+		return unstored("failed to keep the fetched objects", err)
 	}
 	return nil
 }
@@ -184,58 +182,25 @@ func (p *poll) tree(got []fetched, file *patterns) (*archive.ListTree, error) {
 }
 
 // store archives the files. A mirror that turns out to be damaged is dropped; the next attempt fetches everything.
-func (p *poll) store(ctx context.Context, tree *archive.ListTree, f *found) *failure {
+func (p *poll) store(ctx context.Context, tree *archive.ListTree, f *found) *attempt.Failure {
 	_, hex, _ := strings.Cut(f.revision, ":")
-	name := store.Name{Kind: storeKind, Namespace: p.obj.Namespace, Name: p.obj.Name, File: hex + ".tar.gz"}
-	ref, err := p.Artifacts.Put(ctx, name, f.revision, nil, func(w io.Writer) error {
+	err := p.shelf(p.obj).Put(ctx, hex+".tar.gz", f.revision, nil, &f.Found, func(w io.Writer) error {
 		_, err := p.Archives.Write(ctx, w, tree, archive.Ignore{Nothing: true})
 		return err
 	})
-	switch {
-	case err == nil:
-		f.artifact, f.stored = artifactOf(ref), true
-		return nil
-	case errors.Is(err, errDamaged):
+	if errors.Is(err, errDamaged) {
 		err = errors.Join(err, p.mirror.remove())
-	case errors.Is(err, store.ErrDirectory):
-		return storageFailed(sourcev1.DirectoryCreationFailedReason, err)
 	}
-	return storageFailed(sourcev1.ArchiveOperationFailedReason, fmt.Errorf("unable to archive artifact to storage: %w", explainArchive(err)))
-}
-
-// offer makes the stable address lead to the artifact and removes artifacts that were superseded. Only the first can fail
-// the poll.
-func (p *poll) offer(ctx context.Context, f *found) *failure {
-	url, err := p.Artifacts.Link(refOf(f.artifact), latestFile)
 	if err != nil {
-		return storageFailed(sourcev1.SymlinkUpdateFailedReason, fmt.Errorf("failed to update status URL symlink: %w", err))
-	}
-	f.url = url
-	removed, err := p.Artifacts.Collect(ctx, refOf(f.artifact))
-	if err != nil {
-		p.req.Event(kernel.Warning(sourcev1.GarbageCollectionFailedReason, fmt.Sprintf("garbage collection failed: %s", err), nil))
-	}
-	if n := len(removed); n > 0 {
-		p.req.Event(kernel.Trace("GarbageCollectionSucceeded", fmt.Sprintf("garbage collected %d artifacts", n), nil))
+		return unstored(attempt.Archived, err)
 	}
 	return nil
 }
 
-// refOf and artifactOf translate between the status and the store.
-func refOf(a *meta.Artifact) artifact.Ref {
-	ref := artifact.Ref{
-		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest),
-		LastUpdateTime: a.LastUpdateTime.Time.Time, Metadata: a.Metadata,
+// unstored is the failure to keep something.
+func unstored(doing string, err error) *attempt.Failure {
+	if errors.Is(err, errDamaged) {
+		return attempt.Storage(sourcev1.ArchiveOperationFailedReason, fmt.Errorf("%s: %w; they are fetched again", doing, err))
 	}
-	if a.Size != nil {
-		ref.Size = *a.Size
-	}
-	return ref
-}
-
-func artifactOf(ref artifact.Ref) *meta.Artifact {
-	return &meta.Artifact{
-		Path: ref.Path, URL: ref.URL, Revision: ref.Revision, Digest: string(ref.Digest),
-		LastUpdateTime: meta.NewTime(ref.LastUpdateTime), Size: &ref.Size, Metadata: ref.Metadata,
-	}
+	return attempt.Unstored(doing, err)
 }

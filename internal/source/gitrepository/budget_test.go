@@ -24,7 +24,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
-	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kernel/kerneltest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
@@ -126,7 +125,7 @@ type noConfigs struct{}
 func (noConfigs) GetSecret(context.Context, types.NamespacedName) (*corev1.Secret, error) {
 	return nil, os.ErrNotExist
 }
-func (noConfigs) Version(string, kernel.Reference) (string, bool) { return "", true }
+func (noConfigs) SecretVersion(string, string) (string, bool) { return "", true }
 
 func pollTwice(t *testing.T, dir, url string) {
 	debug.FreeOSMemory()
@@ -149,10 +148,10 @@ func pollTwice(t *testing.T, dir, url string) {
 		v, err := p.run(context.Background())
 		must(t, err)
 		f := v.(*found)
-		if !f.stored {
+		if !f.Stored {
 			t.Fatal("nothing new was found")
 		}
-		obj.Status.Artifact = f.artifact
+		obj.Status.Artifact = f.Artifact
 		return cpu(t) - before
 	}
 	fmt.Printf("first took %s of CPU, first done\n", once())

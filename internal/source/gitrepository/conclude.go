@@ -1,8 +1,6 @@
 package gitrepository
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,107 +8,34 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // failConditions are present, as True, only while they are so.
 var failConditions = []string{sourcev1.StorageOperationFailedCondition, sourcev1.FetchFailedCondition, sourcev1.IncludeUnavailableCondition}
 
-// failure is why an attempt came to nothing.
-type failure struct {
-	condition string
-	status    metav1.ConditionStatus // of the condition; "" means True
-	reason    string
-	err       error
-	stalled   bool
-	// unobserved leaves observedGeneration where it is.
-	unobserved bool
-	waiting    bool
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func fetchFailed(reason string, err error) *failure {
-	return &failure{condition: sourcev1.FetchFailedCondition, reason: reason, err: err}
-}
-
-func storageFailed(reason string, err error) *failure {
-	return &failure{condition: sourcev1.StorageOperationFailedCondition, reason: reason, err: err}
-}
-
-func stalled(reason string, err error) *failure {
-	return &failure{condition: sourcev1.FetchFailedCondition, reason: reason, err: err, stalled: true}
-}
-
-// wait makes a failure of it that is none: something else has to happen first, and wakes the object.
-func (f *failure) wait() *failure {
-	f.waiting = true
-	return f
-}
-
-// outcome writes the failure into the conditions. The artifact stays, and with it ArtifactInStorage, so that
-// consumers go on with what they have.
-func (f *failure) outcome(req *request) kernel.Outcome {
-	for _, c := range failConditions {
-		if c != f.condition {
-			req.RemoveCondition(c)
-		}
-	}
-	req.SetCondition(f.condition, cmp.Or(f.status, metav1.ConditionTrue), f.reason, f.err.Error())
-	switch {
-	case f.unobserved:
-		return kernel.Stalled(f.reason, f.err).KeepObservedGeneration()
-	case f.stalled:
-		return kernel.Stalled(f.reason, f.err)
-	case f.waiting:
-		e := kernel.Trace(f.reason, f.err.Error(), nil)
-		e.OnChange = true
-		return kernel.Waiting(f.reason, f.err.Error(), 0).WithEvents(e)
-	}
-	return kernel.Failed(f.reason, f.err).Backoff()
-}
-
 // conclude turns the result of a poll into status and events.
 func conclude(req *request) kernel.Outcome {
+	fail, st := attempt.Of(req.Job.Err), &req.Object.Status
 	f, ok := req.Job.Value.(*found)
 	if !ok { // A panic of the job.
-		return fetchFailed(meta.FailedReason, req.Job.Err).outcome(req)
+		return fail.Outcome(req, failConditions)
 	}
-	before := req.Object.Status.DeepCopy()
-	settle(req, f)
-	if req.Job.Err == nil {
-		return succeeded(req, f, before)
+	before := st.DeepCopy()
+	f.Settle(req, &st.Artifact)
+	settleVerification(req, f)
+	if fail != nil {
+		return f.Failed(req, before.Artifact, fail, failConditions)
 	}
-	var fail *failure
-	if !errors.As(req.Job.Err, &fail) {
-		fail = fetchFailed(meta.FailedReason, req.Job.Err)
+	recovered := attempt.Cure(req, failConditions)
+	if f.Stored {
+		observe(req.Object, f)
 	}
-	for _, c := range f.outdated {
-		req.SetCondition(c.Type, c.Status, c.Reason, c.Message)
-	}
-	req.Progress(kernel.Progress{Message: attempted(before, f)})
-	return fail.outcome(req)
+	return f.Done(req, wordsOf(req.Object, f), isNew(req.Object, before), recovered)
 }
 
-// attempted is what Reconciling says after a failure.
-func attempted(before *sourcev1.GitRepositoryStatus, f *found) string {
-	switch {
-	case len(f.outdated) > 0:
-		return "building artifact: " + f.outdated[0].Message
-	case f.artifact != nil:
-		return "reconciliation in progress"
-	case before.Artifact != nil:
-		return "building artifact: disappeared from storage"
-	}
-	return "building artifact"
-}
-
-// settle writes what holds after a success and after a failure alike: the artifact that is there.
-func settle(req *request, f *found) {
-	req.Object.Status.Artifact = f.artifact
-	if f.artifact == nil {
-		req.RemoveCondition(sourcev1.ArtifactInStorageCondition)
-	}
+// settleVerification writes what is known of the signature. A failure writes its own condition.
+func settleVerification(req *request, f *found) {
 	switch v := f.verified; {
 	case req.Object.Spec.Verification == nil:
 		req.RemoveCondition(sourcev1.SourceVerifiedCondition)
@@ -121,26 +46,20 @@ func settle(req *request, f *found) {
 	}
 }
 
-func succeeded(req *request, f *found, before *sourcev1.GitRepositoryStatus) kernel.Outcome {
-	recovered := false
-	for _, c := range failConditions {
-		recovered = recovered || req.Condition(c) != nil
-		req.RemoveCondition(c)
+// wordsOf are what a success says.
+func wordsOf(obj *sourcev1.GitRepository, f *found) attempt.Words {
+	w := attempt.Words{
+		Reason: meta.SucceededReason, Message: fmt.Sprintf("stored artifact for revision '%s'", f.Artifact.Revision),
+		News: fmt.Sprintf("stored artifact for commit '%s'", f.Artifact.Revision),
 	}
-	req.RemoveCondition(sourcev1.ArtifactOutdatedCondition)
-	message := fmt.Sprintf("stored artifact for revision '%s'", f.artifact.Revision)
-	req.SetCondition(sourcev1.ArtifactInStorageCondition, metav1.ConditionTrue, meta.SucceededReason, message)
-	if f.stored {
-		observe(req.Object, f)
+	if f.Stored {
+		w.News = fmt.Sprintf("stored artifact for commit '%s'", shorten(f.subject))
 	}
-	e, log := successEvent(req.Object, f, before, recovered)
-	o := kernel.Done(meta.SucceededReason, message).WithMetadata(map[string]string{
-		"revision": f.artifact.Revision, "digest": f.artifact.Digest,
-	}).WithLog(log)
-	if e == nil {
-		return o
+	if !pinned(obj) {
+		w.Same = fmt.Sprintf("no changes since last reconciliation: observed revision '%s'", f.Artifact.Revision)
+		w.SameReason = sourcev1.GitOperationSucceededReason
 	}
-	return o.WithEvents(*e)
+	return w
 }
 
 // observe records how the artifact was made.
@@ -149,9 +68,4 @@ func observe(obj *sourcev1.GitRepository, f *found) {
 	st.ObservedIgnore, st.ObservedSparseCheckout = spec.Ignore, spec.SparseCheckout
 	st.ObservedInclude, st.IncludedArtifacts = spec.Include, f.included
 	st.ObservedRecurseSubmodules = spec.RecurseSubmodules
-}
-
-// outdated are the conditions of an artifact that is to be replaced for a reason.
-func outdated(reason, message string) []metav1.Condition {
-	return []metav1.Condition{{Type: sourcev1.ArtifactOutdatedCondition, Status: metav1.ConditionTrue, Reason: reason, Message: message}}
 }

@@ -18,10 +18,10 @@
 // API server. Credentials are read again only when their Secret has changed. A reference to a commit is not even
 // looked up once its artifact is stored.
 //
-// # What is not built yet
+// # Logins
 //
-// The cloud identities of the providers azure and aws: an object that asks for one is Stalled, and the message names
-// the field. See unsupported in spec.go.
+// Passwords, tokens, keys, GitHub Apps and identities at clouds are the package access; a token that is renewed leads to
+// the same mirror.
 package gitrepository
 
 import (
@@ -30,6 +30,7 @@ import (
 	"time"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
@@ -37,6 +38,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/auth/githubapp"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // Options of the controller. All are shared by the process, and all but Clouds required.
@@ -52,7 +54,7 @@ type Options struct {
 	// Tokens are those of GitHub Apps.
 	Tokens *githubapp.Tokens
 	// Clouds logs in at the Git hosts of clouds; one of our own when nil.
-	Clouds logins
+	Clouds access.GitClouds
 }
 
 // Register adds the kind to a manager.
@@ -87,10 +89,12 @@ func Kind() kernel.Kind[*sourcev1.GitRepository] {
 type controller struct {
 	Options
 	configs  configs
-	accounts accounts
+	accounts access.Accounts
 	objects  reader
 	// fallback is --default-service-account.
 	fallback string
+	// made is what archives came to.
+	made attempt.Once
 }
 
 // request is one pass over a GitRepository.
@@ -98,14 +102,8 @@ type request = kernel.Request[*sourcev1.GitRepository]
 
 // References returns what the object reads: Secrets, and the objects that it includes.
 func (c *controller) References(obj *sourcev1.GitRepository) (refs []kernel.Reference) {
-	if ref := obj.Spec.SecretRef; ref != nil {
-		refs = append(refs, kernel.Secret(ref.Name))
-	}
-	if ref := obj.Spec.ProxySecretRef; ref != nil {
-		refs = append(refs, kernel.Secret(ref.Name))
-	}
-	if v := obj.Spec.Verification; v != nil {
-		refs = append(refs, kernel.Secret(v.SecretRef.Name))
+	for _, name := range secretNames(obj) {
+		refs = append(refs, kernel.Secret(name))
 	}
 	return append(refs, includes(obj)...)
 }
@@ -113,17 +111,19 @@ func (c *controller) References(obj *sourcev1.GitRepository) (refs []kernel.Refe
 // Reconcile makes one attempt: it starts the job, or concludes from its result.
 func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome {
 	if f := checkSpec(req.Object); f != nil {
-		return f.outcome(req)
+		return f.Outcome(req, failConditions)
 	}
-	if f := c.checkAccount(req.Object); f != nil {
-		return f.outcome(req)
+	if account := req.Object.Spec.ServiceAccountName; account != "" {
+		if err := c.accounts.CheckCloudAccount(account, "spec.serviceAccountName", "provider"); err != nil {
+			return attempt.GateDisabled(err).Outcome(req, failConditions)
+		}
 	}
 	if req.Job != nil && !req.Job.Superseded {
 		return conclude(req)
 	}
 	p, f := c.newPoll(ctx, req)
 	if f != nil {
-		return f.outcome(req)
+		return f.Outcome(req, failConditions)
 	}
 	return kernel.Working(kernel.Job{Key: p.key(), Lane: p.lane(), Run: p.run})
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
 
@@ -26,12 +27,12 @@ func TestLifeOfARepository(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	first, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", nil)
 	obj := l.ready("fleet", "main@sha1:"+first)
 	a := obj.Status.Artifact
-	path := fmt.Sprintf("gitrepository/%s/fleet/%s.tar.gz", l.namespace, first)
-	if a.Path != path || a.URL != "http://"+advertised+"/"+path || !strings.HasPrefix(a.Digest, "sha256:") || a.Size == nil {
+	path := fmt.Sprintf("gitrepository/%s/fleet/%s.tar.gz", l.Namespace, first)
+	if a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || !strings.HasPrefix(a.Digest, "sha256:") || a.Size == nil {
 		t.Errorf("artifact %+v", a)
 	}
 	if c := obj.Status.Conditions; len(c) != 2 || c.Get("ArtifactInStorage").Message != "stored artifact for revision 'main@sha1:"+first+"'" {
@@ -40,7 +41,7 @@ func TestLifeOfARepository(t *testing.T) {
 	if got := l.files(obj); !maps.Equal(got, map[string]string{"app/deploy.yaml": "replicas: 1\n", "README.md": "hello\n"}) {
 		t.Errorf("files %v", got)
 	}
-	e := l.event("fleet", "NewArtifact", "stored artifact for commit 'Begin'")
+	e := l.Event("fleet", "NewArtifact", "stored artifact for commit 'Begin'")
 	if e.Severity != "info" || e.Metadata["source.toolkit.fluxcd.io/revision"] != a.Revision || e.Metadata["source.toolkit.fluxcd.io/digest"] != a.Digest {
 		t.Errorf("event %+v", e)
 	}
@@ -50,28 +51,28 @@ func TestLifeOfARepository(t *testing.T) {
 	if got := l.files(obj)["app/deploy.yaml"]; obj.Status.Artifact.Revision != "main@sha1:"+second || got != "replicas: 2\n" {
 		t.Errorf("after the second commit: %+v, %q", obj.Status.Artifact, got)
 	}
-	l.event("fleet", "NewArtifact", "stored artifact for commit 'A subject that is much longer than the fifty chara...'")
-	if _, err := os.Stat(filepath.Join(l.data, path)); err != nil {
+	l.Event("fleet", "NewArtifact", "stored artifact for commit 'A subject that is much longer than the fifty chara...'")
+	if _, err := os.Stat(filepath.Join(l.Data, path)); err != nil {
 		t.Errorf("the artifact of before is gone while its consumers may still fetch it: %v", err)
 	}
 
-	l.must(l.client.Delete(context.Background(), obj))
+	l.Must(l.Client.Delete(context.Background(), obj))
 	l.untilGone("fleet")
-	if left, err := filepath.Glob(filepath.Join(l.data, "gitrepository", l.namespace, "fleet", "*")); err != nil || len(left) != 0 {
+	if left, err := filepath.Glob(filepath.Join(l.Data, "gitrepository", l.Namespace, "fleet", "*")); err != nil || len(left) != 0 {
 		t.Errorf("files of the deleted object: %v, %v", left, err)
 	}
 }
 
 func (l *lab) untilGone(name string) {
 	l.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), sourcetest.Limit)
 	defer cancel()
 	list := &sourcev1.GitRepositoryList{}
-	w, err := l.client.Watch(ctx, list, client.InNamespace(l.namespace), client.MatchingFields{"metadata.name": name})
-	l.must(err)
+	w, err := l.Client.Watch(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name})
+	l.Must(err)
 	defer w.Stop()
 	for {
-		l.must(l.client.List(ctx, list, client.InNamespace(l.namespace), client.MatchingFields{"metadata.name": name}))
+		l.Must(l.Client.List(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name}))
 		if len(list.Items) == 0 {
 			return
 		}
@@ -96,7 +97,7 @@ func TestIdlePollsCostOneListing(t *testing.T) {
 	l.start()
 	l.create("fleet", func(o *sourcev1.GitRepository) { o.Spec.Interval = meta.NewDuration(100 * time.Millisecond) })
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	before := l.ready("fleet", "main@sha1:"+tip)
 	for len(asked) > 0 {
 		<-asked
@@ -135,11 +136,11 @@ func TestMissingBranchRecovers(t *testing.T) {
 	if obj.Status.ObservedGeneration == obj.Generation {
 		t.Error("a failure observed the generation")
 	}
-	if e := l.event("fleet", "GitOperationFailed", want); e.Severity != "error" {
+	if e := l.Event("fleet", "GitOperationFailed", want); e.Severity != "error" {
 		t.Errorf("event %+v", e)
 	}
 	hash, err := l.repo.Apply(git.Change{Branch: "missing", Message: "Now", Files: map[string]string{"a": "a"}})
-	l.must(err)
+	l.Must(err)
 	obj = l.ready("fleet", "missing@sha1:"+hash)
 	if len(obj.Status.Conditions) != 2 {
 		t.Errorf("conditions after the recovery: %+v", obj.Status.Conditions)
@@ -153,20 +154,20 @@ func TestFailureKeepsArtifact(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", nil)
 	l.ready("fleet", "main@sha1:"+tip)
-	l.must(l.repo.SetRef("refs/heads/aside", "main"))
-	l.must(l.repo.DeleteRef("refs/heads/main"))
+	l.Must(l.repo.SetRef("refs/heads/aside", "main"))
+	l.Must(l.repo.DeleteRef("refs/heads/main"))
 	l.patch("fleet", `{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"x"}}}`)
 	obj, _ := l.failed("fleet", "GitOperationFailed")
 	if obj.Status.Artifact == nil || obj.Status.Conditions.Get("ArtifactInStorage").Status != metav1.ConditionTrue {
 		t.Errorf("the artifact went with the branch: %+v", obj.Status)
 	}
-	l.must(l.repo.SetRef("refs/heads/main", "aside"))
+	l.Must(l.repo.SetRef("refs/heads/main", "aside"))
 	l.ready("fleet", "main@sha1:"+tip)
-	l.event("fleet", "Succeeded", "stored artifact for commit 'main@sha1:"+tip+"'")
-	if n := l.count("fleet", "NewArtifact"); n != 1 {
+	l.Event("fleet", "Succeeded", "stored artifact for commit 'main@sha1:"+tip+"'")
+	if n := l.Count("fleet", "NewArtifact"); n != 1 {
 		t.Errorf("%d NewArtifact events, want 1", n)
 	}
 }
@@ -176,7 +177,7 @@ func TestEmptyRepository(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	_, err := l.server.Create("empty", "main")
-	l.must(err)
+	l.Must(err)
 	l.create("empty", func(o *sourcev1.GitRepository) { o.Spec.URL = l.server.HTTPURL("empty") })
 	if _, message := l.failed("empty", "EmptyGitRepository"); message != "git repository is empty; push a commit to '"+l.server.HTTPURL("empty")+"'" {
 		t.Errorf("message %q", message)
@@ -190,22 +191,22 @@ func TestLabelledSecretWakes(t *testing.T) {
 	l := newLab(t, git.Options{Users: map[string]string{"jo": "s3cret"}})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", func(o *sourcev1.GitRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "git"} })
 	_, message := l.failed("fleet", "AuthenticationFailed")
-	if want := fmt.Sprintf("failed to get secret '%s/git': secrets \"git\" not found; create it, or correct spec.secretRef", l.namespace); message != want {
+	if want := fmt.Sprintf("failed to get secret '%s/git': secrets \"git\" not found; create it, or correct spec.secretRef", l.Namespace); message != want {
 		t.Errorf("message %q, want %q", message, want)
 	}
 	labels := map[string]string{meta.WatchLabel: "Enabled"}
 	l.secret("git", labels, map[string]string{"username": "jo", "password": "wrong"})
 	_, message = l.failed("fleet", "GitOperationFailed")
-	for _, part := range []string{l.server.HTTPURL("fleet"), "authentication required", "check the credentials in the Secret '" + l.namespace + "/git'"} {
+	for _, part := range []string{l.server.HTTPURL("fleet"), "authentication required", "check the credentials in the Secret '" + l.Namespace + "/git'"} {
 		if !strings.Contains(message, part) {
 			t.Errorf("message %q does not say %q", message, part)
 		}
 	}
-	l.must(l.client.Update(context.Background(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "git", Namespace: l.namespace, Labels: labels},
+	l.Must(l.Client.Update(context.Background(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "git", Namespace: l.Namespace, Labels: labels},
 		StringData: map[string]string{"username": "jo", "password": "s3cret"},
 	}))
 	l.ready("fleet", "main@sha1:"+tip)
@@ -220,7 +221,7 @@ func TestSSH(t *testing.T) {
 	l := newLab(t, git.Options{SSH: git.AnyPort, AuthorizedKeys: public})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	secret := map[string]string{"identity": string(private), "known_hosts": string(l.server.KnownHosts()), "password": "open sesame"}
 	l.secret("good", nil, secret)
 	delete(secret, "password")
@@ -239,9 +240,9 @@ func TestSSH(t *testing.T) {
 	}
 	l.ready("good", "main@sha1:"+tip)
 	for name, want := range map[string]struct{ reason, text string }{
-		"locked":   {"AuthenticationFailed", "SSH identity key is encrypted but no 'password' field was provided in the secret '" + l.namespace + "/locked'"},
+		"locked":   {"AuthenticationFailed", "SSH identity key is encrypted but no 'password' field was provided in the secret '" + l.Namespace + "/locked'"},
 		"stranger": {"GitOperationFailed", "host key verification failed: known_hosts has no key of"},
-		"empty":    {"AuthenticationFailed", "invalid '" + l.namespace + "/empty' secret data: required fields 'identity' and 'known_hosts'"},
+		"empty":    {"AuthenticationFailed", "invalid '" + l.Namespace + "/empty' secret data: required fields 'identity' and 'known_hosts'"},
 		"none":     {"AuthenticationFailed", "authentication over SSH needs spec.secretRef"},
 	} {
 		if _, message := l.failed(name, want.reason); !strings.Contains(message, want.text) {
@@ -272,7 +273,7 @@ func TestCloudIdentities(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("host", func(o *sourcev1.GitRepository) { o.Spec.Provider = "azure" })
 	want := "failed to get credential from azure: invalid Azure DevOps URL: '" + l.server.HTTPURL("fleet") +
 		"'. must match https://dev.azure.com/{organization}/{project}/_git/{repository}; correct spec.url"
@@ -296,7 +297,7 @@ func TestIgnoreRebuildsAtTheSameRevision(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", nil)
 	before := l.ready("fleet", "main@sha1:"+tip)
 	l.patch("fleet", `{"spec":{"ignore":"/*\n!/app\n"}}`)
@@ -322,7 +323,7 @@ func TestSuspended(t *testing.T) {
 		t.Errorf("a suspended object was reconciled: %+v", obj.Status)
 	}
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.patch("fleet", `{"spec":{"suspend":false}}`)
 	l.ready("fleet", "main@sha1:"+tip)
 }
@@ -334,11 +335,11 @@ func TestRestart(t *testing.T) {
 	l := newLab(t, git.Options{})
 	stop := l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", nil)
 	first := l.ready("fleet", "main@sha1:"+tip)
-	stored := filepath.Join(l.data, filepath.FromSlash(first.Status.Artifact.Path))
-	l.awaitCount("fleet", "NewArtifact", 1) // The event follows the status.
+	stored := filepath.Join(l.Data, filepath.FromSlash(first.Status.Artifact.Path))
+	l.AwaitCount("fleet", "NewArtifact", 1) // The event follows the status.
 
 	stop()
 	l.server.ResetRequests()
@@ -350,10 +351,10 @@ func TestRestart(t *testing.T) {
 	for i, lose := range []func() error{
 		func() error { return os.Remove(stored) },
 		func() error { return os.WriteFile(stored, []byte("spoilt"), 0o600) },
-		func() error { return removeContent(l.data) },
+		func() error { return removeContent(l.Data) },
 	} {
 		stop()
-		l.must(lose())
+		l.Must(lose())
 		stop = l.start()
 		l.request("fleet", fmt.Sprint("lost ", i))
 		again := l.ready("fleet", "main@sha1:"+tip)
@@ -361,10 +362,10 @@ func TestRestart(t *testing.T) {
 			t.Errorf("after loss %d: %+v, want %+v", i, again.Status.Artifact, first.Status.Artifact)
 		}
 	}
-	if n := l.count("fleet", "NewArtifact"); n != 1 {
+	if n := l.Count("fleet", "NewArtifact"); n != 1 {
 		t.Errorf("%d NewArtifact events, want 1", n)
 	}
-	if n := l.count("fleet", "ArtifactVerificationFailed"); n != 1 {
+	if n := l.Count("fleet", "ArtifactVerificationFailed"); n != 1 {
 		t.Errorf("%d events of the spoilt file, want 1", n)
 	}
 }
@@ -385,11 +386,11 @@ func TestLostArtifactOfUnreachableRemote(t *testing.T) {
 	l := newLab(t, git.Options{})
 	stop := l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", nil)
 	l.ready("fleet", "main@sha1:"+tip)
 	stop()
-	l.must(removeContent(l.data))
+	l.Must(removeContent(l.Data))
 	_ = l.server.Close()
 	l.start()
 	obj, _ := l.failed("fleet", "GitOperationFailed")
@@ -415,7 +416,7 @@ func TestHangingServer(t *testing.T) {
 	}})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	hanging := l.server.HTTPURL("hanging")
 	l.create("short", func(o *sourcev1.GitRepository) {
 		o.Spec.URL, o.Spec.Timeout = hanging, meta.DurationPtr(time.Second)
@@ -426,7 +427,7 @@ func TestHangingServer(t *testing.T) {
 			t.Errorf("message %q does not say %q", message, part)
 		}
 	}
-	l.letGo("short")
+	l.patch("short", `{"spec":{"suspend":true}}`)
 	l.create("long", func(o *sourcev1.GitRepository) {
 		o.Spec.URL, o.Spec.Timeout = hanging, meta.DurationPtr(10*time.Minute)
 	})
@@ -451,10 +452,10 @@ func TestURLThatIsNone(t *testing.T) {
 func TestManyObjectsOneMirror(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, git.Options{})
-	l.must(l.repo.Tag("v1.0.0", "main", "One"))
-	l.must(l.repo.SetRef("refs/pull/1/head", "main"))
+	l.Must(l.repo.Tag("v1.0.0", "main", "One"))
+	l.Must(l.repo.SetRef("refs/pull/1/head", "main"))
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.start()
 	for name, c := range map[string]struct {
 		ref  sourcev1.GitRepositoryRef
@@ -469,7 +470,7 @@ func TestManyObjectsOneMirror(t *testing.T) {
 		l.create(name, func(o *sourcev1.GitRepository) { o.Spec.Reference = &c.ref })
 		l.ready(name, c.want+tip)
 	}
-	if mirrors, err := filepath.Glob(filepath.Join(l.data, ".git", "*", "*", "HEAD")); err != nil || len(mirrors) != 1 {
+	if mirrors, err := filepath.Glob(filepath.Join(l.Data, ".git", "*", "*", "HEAD")); err != nil || len(mirrors) != 1 {
 		t.Errorf("%d mirrors, want 1: %v", len(mirrors), err)
 	}
 }

@@ -23,11 +23,11 @@ func TestEmptiedRepository(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("fleet", nil)
 	before := l.ready("fleet", "main@sha1:"+tip)
 	_, err = l.repo.Git(nil, "update-ref", "-d", "refs/heads/main")
-	l.must(err)
+	l.Must(err)
 	l.request("fleet", "emptied")
 	obj, message := l.failed("fleet", "EmptyGitRepository")
 	if !strings.HasPrefix(message, "git repository is empty; push a commit to '") || obj.Status.Artifact == nil ||
@@ -50,14 +50,14 @@ func TestRenamedDefaultBranch(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("branch", nil)
 	l.create("head", func(o *sourcev1.GitRepository) { o.Spec.Reference = &sourcev1.GitRepositoryRef{Name: "HEAD"} })
 	l.ready("branch", "main@sha1:"+tip)
 	l.ready("head", "HEAD@sha1:"+tip)
 	for _, args := range [][]string{{"branch", "-m", "main", "trunk"}, {"symbolic-ref", "HEAD", "refs/heads/trunk"}} {
 		_, err := l.repo.Git(nil, args...)
-		l.must(err)
+		l.Must(err)
 	}
 	hash := l.commit(map[string]string{"new.yaml": "n: 1\n"}, "On trunk")
 	l.request("head", "renamed")
@@ -76,7 +76,7 @@ func TestRewritten(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	first := l.commit(map[string]string{"app/deploy.yaml": "replicas: 2\n"}, "Two")
-	l.must(l.repo.Tag("v1.0.0", "main", "One"))
+	l.Must(l.repo.Tag("v1.0.0", "main", "One"))
 	l.create("branch", nil)
 	l.create("tag", func(o *sourcev1.GitRepository) { o.Spec.Reference = &sourcev1.GitRepositoryRef{Tag: "v1.0.0"} })
 	l.create("range", func(o *sourcev1.GitRepository) { o.Spec.Reference = &sourcev1.GitRepositoryRef{SemVer: "1.x"} })
@@ -84,10 +84,10 @@ func TestRewritten(t *testing.T) {
 	l.ready("tag", "v1.0.0@sha1:"+first)
 	l.ready("range", "v1.0.0@sha1:"+first)
 	forced, err := l.repo.Apply(git.Change{Branch: "main", Orphan: true, Message: "Another history", Files: map[string]string{"only.yaml": "o: 1\n"}})
-	l.must(err)
+	l.Must(err)
 	_, err = l.repo.Git(nil, "tag", "-d", "v1.0.0")
-	l.must(err)
-	l.must(l.repo.Tag("v1.0.0", "main", "One, again"))
+	l.Must(err)
+	l.Must(l.repo.Tag("v1.0.0", "main", "One, again"))
 	for name, revision := range map[string]string{"branch": "main@sha1:", "tag": "v1.0.0@sha1:", "range": "v1.0.0@sha1:"} {
 		l.request(name, "rewritten")
 		obj := l.ready(name, revision+forced)
@@ -103,10 +103,10 @@ func TestUnwritableStorage(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
-	blocked := filepath.Join(l.data, "gitrepository", l.namespace, "fleet")
-	l.must(os.MkdirAll(filepath.Dir(blocked), 0o700))
-	l.must(os.WriteFile(blocked, nil, 0o600))
+	l.Must(err)
+	blocked := filepath.Join(l.Data, "gitrepository", l.Namespace, "fleet")
+	l.Must(os.MkdirAll(filepath.Dir(blocked), 0o700))
+	l.Must(os.WriteFile(blocked, nil, 0o600))
 	l.create("fleet", nil)
 	obj := l.until("fleet", "failed", func(o *sourcev1.GitRepository) bool {
 		return o.Status.Conditions.Get("StorageOperationFailed") != nil
@@ -114,7 +114,7 @@ func TestUnwritableStorage(t *testing.T) {
 	if ready := obj.Status.Conditions.Get("Ready"); ready.Status != "False" || obj.Status.Artifact != nil || obj.Status.Conditions.Get("ArtifactInStorage") != nil {
 		t.Errorf("status %+v", obj.Status)
 	}
-	l.must(os.Remove(blocked))
+	l.Must(os.Remove(blocked))
 	l.ready("fleet", "main@sha1:"+tip)
 }
 
@@ -138,7 +138,7 @@ func TestDeadRemoteTakesItsShare(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	for i := range dead {
 		l.create(fmt.Sprintf("dead-%d", i), func(o *sourcev1.GitRepository) {
 			o.Spec.URL, o.Spec.Timeout = hanging.HTTPURL(fmt.Sprintf("repo-%d", i)), meta.DurationPtr(10*time.Minute)
@@ -157,7 +157,7 @@ func TestDeadRemoteTakesItsShare(t *testing.T) {
 		l.ready(name, "main@sha1:"+hash)
 	}
 	var list sourcev1.GitRepositoryList
-	l.must(l.client.List(context.Background(), &list, client.InNamespace(l.namespace)))
+	l.Must(l.Client.List(context.Background(), &list, client.InNamespace(l.Namespace)))
 	for _, o := range list.Items {
 		if !strings.HasPrefix(o.Name, "dead-") {
 			continue

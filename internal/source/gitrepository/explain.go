@@ -10,8 +10,9 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact/archive"
+	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/gitrepo/credentials"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/lfs"
 )
 
@@ -63,11 +64,11 @@ func nextOfAccess(obj *sourcev1.GitRepository, err error) string {
 	case errors.Is(err, gitrepo.ErrBusy):
 		return "the next attempt follows by itself; if it goes on, look at the server of spec.url"
 	case errors.Is(err, gitrepo.ErrHostKey):
-		return fmt.Sprintf("if the key is right, add it to '%s' in the Secret '%s'", keyKnownHosts, secret)
+		return fmt.Sprintf("if the key is right, add it to '%s' in the Secret '%s'", credentials.KnownHosts, secret)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("check that the host can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
 	case unknownAuthority(err):
-		return fmt.Sprintf("if the server has a private authority, put its certificate into '%s' of the Secret in spec.secretRef", keyCA)
+		return fmt.Sprintf("if the server has a private authority, put its certificate into '%s' of the Secret in spec.secretRef", auth.KeyCA)
 	case unreachable(err):
 		return "check spec.url, and that the host can be reached from the cluster"
 	}
@@ -89,6 +90,8 @@ func nextOfContent(obj *sourcev1.GitRepository, err error) string {
 	switch {
 	case errors.Is(err, gitrepo.ErrEmpty):
 		return fmt.Sprintf("push a commit to '%s'", gitrepo.RedactURL(obj.Spec.URL))
+	case errors.Is(err, gitrepo.ErrObjectFormat):
+		return "make the repository anew with 'git init --object-format=sha1', or publish its files with 'flux push artifact' and use an OCIRepository"
 	case errors.Is(err, gitrepo.ErrTree):
 		return "push a commit without it, as no consumer could unpack it safely"
 	case errors.Is(err, lfs.ErrObject):
@@ -136,14 +139,6 @@ func badRange(text string) bool {
 	}
 	_, err := semver.NewConstraint(text)
 	return err != nil
-}
-
-// explainArchive adds what to do about a tree that cannot be stored.
-func explainArchive(err error) error {
-	if errors.Is(err, archive.ErrLimit) {
-		return fmt.Errorf("%w; leave files out with spec.ignore or a file '.sourceignore'", err)
-	}
-	return fmt.Errorf("%w; check the free space and the permissions of the controller's storage", err)
 }
 
 func unknownAuthority(err error) bool {

@@ -23,7 +23,7 @@ func TestGitHubApp(t *testing.T) {
 	l := newLab(t, git.Options{Users: map[string]string{"x-access-token": "ghs_t0ken"}})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	var asked atomic.Int32
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -36,7 +36,7 @@ func TestGitHubApp(t *testing.T) {
 	}))
 	t.Cleanup(api.Close)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	l.must(err)
+	l.Must(err)
 	app := map[string]string{
 		"githubAppID": "1", "githubAppInstallationID": "77", "githubAppBaseURL": api.URL + "/api/v3",
 		"githubAppPrivateKey": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
@@ -64,8 +64,8 @@ func TestGitHubApp(t *testing.T) {
 	for _, tc := range []struct{ name, provider, secret, reason, message string }{
 		{"no-secret", "github", "", "InvalidProviderConfiguration", noApp},
 		{"other-secret", "github", "basic", "InvalidProviderConfiguration", noApp},
-		{"no-provider", "", "app", "InvalidProviderConfiguration", "secretRef '" + l.namespace + "/app' has github app data but provider is not set to github"},
-		{"contradiction", "github", "both", "AuthenticationFailed", "secret '" + l.namespace + "/both' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'"},
+		{"no-provider", "", "app", "InvalidProviderConfiguration", "secretRef '" + l.Namespace + "/app' has github app data but provider is not set to github"},
+		{"contradiction", "github", "both", "AuthenticationFailed", "secret '" + l.Namespace + "/both' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'"},
 	} {
 		create(tc.name, tc.provider, tc.secret)
 		obj, message := l.failed(tc.name, tc.reason)

@@ -16,12 +16,12 @@ func TestHostileTree(t *testing.T) {
 	l := newLab(t, git.Options{})
 	run := func(stdin string, args ...string) string {
 		out, err := l.repo.Git(strings.NewReader(stdin), args...)
-		l.must(err)
+		l.Must(err)
 		return out
 	}
 	tree := func(mode, name, id string) string {
 		raw, err := hex.DecodeString(id)
-		l.must(err)
+		l.Must(err)
 		data := bytes.Join([][]byte{[]byte(mode + " " + name), raw}, []byte{0})
 		return run(string(data), "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
 	}
@@ -32,7 +32,7 @@ func TestHostileTree(t *testing.T) {
 		{"while it plans the archive", "deep", tree("40000", "app", bad), "app"},
 	} {
 		commit := run("", "commit-tree", "-m", "Hostile", tc.tree)
-		l.must(l.repo.SetRef("refs/heads/"+tc.name, commit))
+		l.Must(l.repo.SetRef("refs/heads/"+tc.name, commit))
 		l.create(tc.name, func(o *sourcev1.GitRepository) { o.Spec.Reference.Branch = tc.name })
 		_, message := l.failed(tc.name, "GitOperationFailed")
 		if want := "failed to checkout and determine revision: commit '" + commit + "', directory '" + tc.dir +

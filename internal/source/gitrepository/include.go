@@ -21,6 +21,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // notFoundReason is the reason of IncludeUnavailable when the included object does not exist.
@@ -30,7 +31,7 @@ const notFoundReason = "NotFound"
 const includeChanged = "included artifacts differ from last observed includes"
 
 // Included objects are read from the kernel's cache, which wakes us when one of them changes.
-func (c *controller) included(ctx context.Context, obj *sourcev1.GitRepository) ([]*meta.Artifact, *failure) {
+func (c *controller) included(ctx context.Context, obj *sourcev1.GitRepository) ([]*meta.Artifact, *attempt.Failure) {
 	var list []*meta.Artifact
 	for _, in := range obj.Spec.Include {
 		name := in.GitRepositoryRef.Name
@@ -38,19 +39,19 @@ func (c *controller) included(ctx context.Context, obj *sourcev1.GitRepository) 
 		err := c.objects.Get(ctx, types.NamespacedName{Namespace: obj.Namespace, Name: name}, other)
 		switch {
 		case apierrors.IsNotFound(err):
-			return nil, includeUnavailable(notFoundReason, fmt.Errorf("could not get resource for include '%s': %w; create it, or correct spec.include", name, err)).wait()
+			return nil, includeUnavailable(notFoundReason, fmt.Errorf("could not get resource for include '%s': %w; create it, or correct spec.include", name, err)).Wait()
 		case err != nil:
 			return nil, includeUnavailable(notFoundReason, fmt.Errorf("could not get resource for include '%s': %w", name, err))
 		case other.Status.Artifact == nil:
-			return nil, includeUnavailable(sourcev1.NoArtifactReason, fmt.Errorf("no artifact available for include '%s'; see why the GitRepository '%s/%s' is not ready", name, obj.Namespace, name)).wait()
+			return nil, includeUnavailable(sourcev1.NoArtifactReason, fmt.Errorf("no artifact available for include '%s'; see why the GitRepository '%s/%s' is not ready", name, obj.Namespace, name)).Wait()
 		}
 		list = append(list, other.Status.Artifact.DeepCopy())
 	}
 	return list, nil
 }
 
-func includeUnavailable(reason string, err error) *failure {
-	return &failure{condition: sourcev1.IncludeUnavailableCondition, reason: reason, err: err}
+func includeUnavailable(reason string, err error) *attempt.Failure {
+	return &attempt.Failure{Condition: sourcev1.IncludeUnavailableCondition, Reason: reason, Err: err}
 }
 
 // sameArtifacts compares what goes into an artifact, not where it is kept.
@@ -61,9 +62,9 @@ func sameArtifacts(a, b []*meta.Artifact) bool {
 }
 
 // include mounts the included artifacts.
-func (p *poll) include(ctx context.Context, t *tree, held *claims) *failure {
+func (p *poll) include(ctx context.Context, t *tree, held *claims) *attempt.Failure {
 	for i, in := range p.obj.Spec.Include {
-		unpacked, err := p.Unpacked.Acquire(ctx, refOf(p.includes[i]))
+		unpacked, err := p.Unpacked.Acquire(ctx, artifact.RefOf(p.includes[i]))
 		if err != nil {
 			return includeUnavailable(sourcev1.NoArtifactReason, fmt.Errorf(
 				"no artifact available for include '%s': %w; see whether the GitRepository '%s/%s' is ready", in.GitRepositoryRef.Name, err, p.obj.Namespace, in.GitRepositoryRef.Name))
@@ -71,7 +72,7 @@ func (p *poll) include(ctx context.Context, t *tree, held *claims) *failure {
 		held.add(unpacked.Release)
 		dir, err := archive.OpenDir(unpacked.Dir())
 		if err != nil {
-			return storageFailed(sourcev1.ReadOperationFailedReason, err)
+			return attempt.Storage(sourcev1.ReadOperationFailedReason, err)
 		}
 		held.add(func() { _ = dir.Close() })
 		if err := mountInclude(ctx, t, unpacked, dir, in); err != nil {

@@ -28,11 +28,11 @@ func TestInclude(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	shared, err := l.server.Create("shared", "main")
-	l.must(err)
+	l.Must(err)
 	first, err := shared.Commit(map[string]string{"base/a.yaml": "a: 1\n", "other": "x"}, "Shared")
-	l.must(err)
+	l.Must(err)
 
 	l.create("fleet", include("shared", "base", "vendor/base"))
 	obj, message := l.failed("fleet", "NotFound")
@@ -51,7 +51,7 @@ func TestInclude(t *testing.T) {
 	}
 
 	second, err := shared.Commit(map[string]string{"base/a.yaml": "a: 2\n"}, "Shared again")
-	l.must(err)
+	l.Must(err)
 	l.request("shared", "now")
 	obj = l.until("fleet", "rebuilt with the new include", func(o *sourcev1.GitRepository) bool {
 		c := o.Status.Conditions.Get(meta.ReadyCondition)
@@ -60,7 +60,7 @@ func TestInclude(t *testing.T) {
 	if a := obj.Status.Artifact; a.Revision != st.Artifact.Revision || a.Digest == st.Artifact.Digest || l.files(obj)["vendor/base/a.yaml"] != "a: 2\n" {
 		t.Errorf("another content of the same revision: %+v, before %+v", a, st.Artifact)
 	}
-	l.awaitCount("fleet", "NewArtifact", 2)
+	l.AwaitCount("fleet", "NewArtifact", 2)
 }
 
 // TestIncludeChain changes the last of three; the first is rebuilt although the revision in the middle stays.
@@ -69,11 +69,11 @@ func TestIncludeChain(t *testing.T) {
 	l := newLab(t, git.Options{})
 	l.start()
 	last, err := l.server.Create("last", "main")
-	l.must(err)
+	l.Must(err)
 	_, err = last.Commit(map[string]string{"a": "1"}, "One")
-	l.must(err)
+	l.Must(err)
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	l.create("last", func(o *sourcev1.GitRepository) { o.Spec.URL = l.server.HTTPURL("last") })
 	l.create("middle", include("last", "", ""))
 	l.create("first", include("middle", "", "deep"))
@@ -81,7 +81,7 @@ func TestIncludeChain(t *testing.T) {
 		t.Errorf("files %v", got)
 	}
 	_, err = last.Commit(map[string]string{"a": "2"}, "Two")
-	l.must(err)
+	l.Must(err)
 	l.request("last", "now")
 	l.until("first", "rebuilt", func(o *sourcev1.GitRepository) bool { return l.files(o)["deep/last/a"] == "2" })
 }
@@ -106,7 +106,7 @@ func TestIncludeRefused(t *testing.T) {
 	}
 	l.create("file", include("plain", "app/deploy.yaml", "../one.yaml"))
 	tip, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	if got := l.files(l.ready("file", "main@sha1:"+tip)); got["one.yaml"] != "replicas: 1\n" {
 		t.Errorf("a single file: %v", got)
 	}

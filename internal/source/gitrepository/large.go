@@ -10,6 +10,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // largeAnnotation asks for the files that Git LFS keeps beside the repository. It is an annotation because upstream,
@@ -24,12 +25,12 @@ const (
 // invalidAnnotationReason is the reason of Stalled for an annotation that says nothing that we know.
 const invalidAnnotationReason = "InvalidAnnotation"
 
-func checkAnnotations(obj *sourcev1.GitRepository) *failure {
+func checkAnnotations(obj *sourcev1.GitRepository) *attempt.Failure {
 	switch text := obj.Annotations[largeAnnotation]; strings.ToLower(text) {
 	case "", largeEnabled, largeDisabled:
 		return nil
 	default:
-		return stalled(invalidAnnotationReason, fmt.Errorf("annotation '%s' must be '%s' or '%s', not '%.50s'", largeAnnotation, largeEnabled, largeDisabled, text))
+		return attempt.Stall(invalidAnnotationReason, fmt.Errorf("annotation '%s' must be '%s' or '%s', not '%.50s'", largeAnnotation, largeEnabled, largeDisabled, text))
 	}
 }
 
@@ -53,7 +54,7 @@ func metadataOf(obj *sourcev1.GitRepository) map[string]string {
 
 // large puts the files that Git LFS keeps in the place of their pointers. What is not checked out, or ignored, or packed
 // from an earlier revision already, is never fetched.
-func (p *poll) large(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, t *tree, held *claims) *failure {
+func (p *poll) large(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, t *tree, held *claims) *attempt.Failure {
 	if !wantsLarge(p.obj) {
 		return nil
 	}

@@ -48,7 +48,7 @@ func TestLargeFiles(t *testing.T) {
 	if got := l.files(obj); !maps.Equal(got, want) {
 		t.Errorf("files %v", got)
 	}
-	l.awaitCount("app", "NewArtifact", 2)
+	l.AwaitCount("app", "NewArtifact", 2)
 	if got, n := large.Problems(), len(large.Requests()); len(got) != 0 || n != 2 {
 		t.Errorf("%d requests %v, problems %v", n, large.Requests(), got)
 	}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
 
@@ -29,21 +30,21 @@ func TestRecorded(t *testing.T) {
 	}
 	l := newLab(t, git.Options{})
 	repo, err := l.server.Create("recorded", "main")
-	l.must(err)
+	l.Must(err)
 	_, err = repo.Git(nil, "fetch", "--quiet", "--force", filepath.Join(dir, "git", "fleet.bundle"), "+refs/*:refs/*")
-	l.must(err)
+	l.Must(err)
 	l.start()
 	files, err := filepath.Glob(filepath.Join(dir, "objects", "GitRepository_*.yaml"))
-	l.must(err)
+	l.Must(err)
 	compared := 0
 	slices.SortStableFunc(files, func(a, b string) int { // What others are included in comes last.
 		return cmp.Compare(strings.Index(a, "-include"), strings.Index(b, "-include"))
 	})
 	for _, path := range files {
 		data, err := os.ReadFile(path)
-		l.must(err)
+		l.Must(err)
 		recorded := &sourcev1.GitRepository{}
-		l.must(yaml.Unmarshal(data, recorded))
+		l.Must(yaml.Unmarshal(data, recorded))
 		if recorded.Spec.Suspend {
 			continue // It has no result.
 		}
@@ -55,7 +56,7 @@ func TestRecorded(t *testing.T) {
 			ref := recorded.Spec.Reference
 			if branch := cmp.Or(ref.Branch, strings.TrimPrefix(ref.Name, "refs/heads/")); branch != "" && recorded.Status.Artifact != nil {
 				a := recorded.Status.Artifact
-				l.must(repo.SetRef("refs/heads/"+branch, a.Revision[strings.LastIndex(a.Revision, ":")+1:]))
+				l.Must(repo.SetRef("refs/heads/"+branch, a.Revision[strings.LastIndex(a.Revision, ":")+1:]))
 			}
 		})
 		var obj *sourcev1.GitRepository
@@ -80,7 +81,7 @@ func TestRecorded(t *testing.T) {
 func compareHistory(l *lab, dir string) {
 	l.Helper()
 	kept, err := filepath.Glob(filepath.Join(dir, "artifacts/files/source-controller/gitrepository/flux-system/fleet/*.tar.gz"))
-	l.must(err)
+	l.Must(err)
 	if len(kept) < 3 {
 		l.Errorf("only %d recorded artifacts", len(kept))
 	}
@@ -91,7 +92,7 @@ func compareHistory(l *lab, dir string) {
 			o.Spec.Reference = &sourcev1.GitRepositoryRef{Commit: commit}
 		})
 		obj := l.ready(commit, "sha1:"+commit)
-		compareFiles(l, filepath.Join(l.data, filepath.FromSlash(obj.Status.Artifact.Path)), theirs)
+		compareFiles(l, filepath.Join(l.Data, filepath.FromSlash(obj.Status.Artifact.Path)), theirs)
 	}
 }
 
@@ -106,27 +107,27 @@ func describe(conditions []metav1.Condition, url, as string) (out []string) {
 func compareArtifacts(l *lab, dir string, recorded, obj *sourcev1.GitRepository) {
 	l.Helper()
 	want, got := recorded.Status.Artifact, obj.Status.Artifact
-	if p := strings.Replace(got.Path, "/"+l.namespace+"/", "/"+recorded.Namespace+"/", 1); p != want.Path {
+	if p := strings.Replace(got.Path, "/"+l.Namespace+"/", "/"+recorded.Namespace+"/", 1); p != want.Path {
 		l.Errorf("%s: path %s, want %s", recorded.Name, p, want.Path)
 	}
 	theirs := filepath.Join(dir, "artifacts", "files", "source-controller", filepath.FromSlash(want.Path))
 	if _, err := os.Stat(theirs); errors.Is(err, fs.ErrNotExist) {
 		return // Only some of the artifacts were kept.
 	}
-	compareFiles(l, filepath.Join(l.data, filepath.FromSlash(got.Path)), theirs)
+	compareFiles(l, filepath.Join(l.Data, filepath.FromSlash(got.Path)), theirs)
 }
 
 // compareFiles holds the entries, and then the whole tar streams, against each other.
 func compareFiles(l *lab, ours, theirs string) {
 	l.Helper()
-	a, b := readArchive(l.T, ours), readArchive(l.T, theirs)
+	a, b := sourcetest.ReadArchive(l.T, ours), sourcetest.ReadArchive(l.T, theirs)
 	if !slices.Equal(a, b) {
 		l.Errorf("%s: archive\n%v\nwant\n%v", theirs, a, b)
 	}
 	x, err := exec.Command("sh", "-c", `gzip -dc "$1" | sha256sum`, "sh", ours).Output()
-	l.must(err)
+	l.Must(err)
 	y, err := exec.Command("sh", "-c", `gzip -dc "$1" | sha256sum`, "sh", theirs).Output()
-	l.must(err)
+	l.Must(err)
 	if string(x) != string(y) {
 		l.Errorf("%s: the tar streams differ", theirs)
 	}

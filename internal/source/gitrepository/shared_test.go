@@ -29,7 +29,7 @@ func TestHundredShareOneFetch(t *testing.T) {
 	}})
 	l.start()
 	first, err := l.repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	name := func(i int) string { return fmt.Sprintf("fleet-%d", i) }
 	for i := range n {
 		l.create(name(i), nil)

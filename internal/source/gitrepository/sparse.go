@@ -8,10 +8,11 @@ import (
 	"strings"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // sparse leaves out what spec.sparseCheckout does not list.
-func (p *poll) sparse(ctx context.Context, t *tree) *failure {
+func (p *poll) sparse(ctx context.Context, t *tree) *attempt.Failure {
 	var paths []string
 	for _, dir := range p.obj.Spec.SparseCheckout {
 		paths = append(paths, sparsePath(dir))
@@ -26,7 +27,7 @@ func (p *poll) sparse(ctx context.Context, t *tree) *failure {
 	case !errors.Is(err, errAbsent):
 		return p.gitFailed(err)
 	}
-	return fetchFailed(sourcev1.GitOperationFailedReason, fmt.Errorf(
+	return attempt.Fetch(sourcev1.GitOperationFailedReason, fmt.Errorf(
 		"failed to sparse checkout directories : sparse checkout dir '%s' does not exist in repository: %w; correct spec.sparseCheckout", absent, err))
 }
 

@@ -1,20 +1,21 @@
 package gitrepository
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // checkSpec finds what no repetition would mend.
-func checkSpec(obj *sourcev1.GitRepository) *failure {
+func checkSpec(obj *sourcev1.GitRepository) *attempt.Failure {
 	if err := gitrepo.ParseURL(obj.Spec.URL); err != nil {
-		return stalled(sourcev1.URLInvalidReason, fmt.Errorf("spec.url '%s': %w; use an address such as https://host/path or ssh://git@host/path",
+		return attempt.Stall(sourcev1.URLInvalidReason, fmt.Errorf("spec.url '%s': %w; use an address such as https://host/path or ssh://git@host/path",
 			gitrepo.RedactURL(obj.Spec.URL), err))
 	}
 	if f := checkMode(obj); f != nil {
@@ -24,12 +25,10 @@ func checkSpec(obj *sourcev1.GitRepository) *failure {
 		return f
 	}
 	if obj.Spec.Provider == sourcev1.GitHubProvider && obj.Spec.SecretRef == nil {
-		return stalled(sourcev1.InvalidProviderConfigurationReason, errNoApp)
+		return attempt.Stall(sourcev1.InvalidProviderConfigurationReason, access.ErrNoApp)
 	}
 	return nil
 }
-
-var errNoApp = errors.New("secretRef with github app data must be specified when provider is set to github")
 
 // reference is spec.ref in the words of the library.
 func reference(obj *sourcev1.GitRepository) gitrepo.Reference {

@@ -3,16 +3,13 @@ package gitrepository
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 )
 
@@ -29,73 +26,6 @@ func TestCanonical(t *testing.T) {
 	} {
 		if got := canonical(in); got != want {
 			t.Errorf("canonical(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func secretOf(data map[string]string) *corev1.Secret {
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "git"}, Data: map[string][]byte{}}
-	for k, v := range data {
-		s.Data[k] = []byte(v)
-	}
-	return s
-}
-
-func TestAuthOf(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		reason, url string
-		data        map[string]string
-		want        gitrepo.Auth
-		err         string
-	}{
-		{"basic auth", "https://h/r", map[string]string{"username": "u", "password": "p"}, gitrepo.Auth{Username: "u", Password: "p"}, ""},
-		{"a token wins", "https://h/r", map[string]string{"username": "u", "password": "p", "bearerToken": "t"}, gitrepo.Auth{BearerToken: "t"}, ""},
-		{"a password alone", "https://h/r", map[string]string{"password": "p"}, gitrepo.Auth{}, "invalid 'ns/git' secret data: 'password' without 'username'"},
-		{"keys of today win over those of old", "https://h/r", map[string]string{"ca.crt": "new", "caFile": "old", "certFile": "c", "keyFile": "k"},
-			gitrepo.Auth{CA: []byte("new"), ClientCert: []byte("c"), ClientKey: []byte("k")}, ""},
-		{"half a pair", "https://h/r", map[string]string{"tls.crt": "c"}, gitrepo.Auth{}, "invalid 'ns/git' secret data: 'tls.crt' and 'tls.key' must be given together"},
-		{"SSH", "ssh://h/r", map[string]string{"identity": "i", "known_hosts": "k", "password": "p", "username": "ignored"},
-			gitrepo.Auth{Identity: []byte("i"), KnownHosts: []byte("k"), Passphrase: "p"}, ""},
-		{"SSH without known_hosts", "ssh://h/r", map[string]string{"identity": "i"}, gitrepo.Auth{}, "invalid 'ns/git' secret data: required fields 'identity' and 'known_hosts'"},
-	} {
-		got, err := authOf(tc.url, secretOf(tc.data))
-		if tc.err != "" {
-			if err == nil || err.Error() != tc.err {
-				t.Errorf("%s: %v, want %s", tc.reason, err, tc.err)
-			}
-			continue
-		}
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(tc.want) {
-			t.Errorf("%s: %+v, %v, want %+v", tc.reason, got, err, tc.want)
-		}
-	}
-}
-
-func TestProxyOf(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		reason string
-		data   map[string]string
-		want   string
-		err    string
-	}{
-		{"plain", map[string]string{"address": "http://p:1"}, "http://p:1", ""},
-		{"with credentials", map[string]string{"address": "socks5://p:1", "username": "u", "password": "p/w"}, (&url.URL{Scheme: "socks5", Host: "p:1", User: url.UserPassword("u", "p/w")}).String(), ""},
-		{"no address", nil, "", "key 'address' is missing"},
-		{"no scheme", map[string]string{"address": "p:1"}, "", "is not a URL"},
-		{"another scheme", map[string]string{"address": "ftp://p"}, "", "none of http, https, socks5"},
-		{"too long", map[string]string{"address": "http://" + strings.Repeat("p", 2048)}, "", "longer than 2048"},
-	} {
-		got, err := proxyOf(secretOf(tc.data))
-		if tc.err != "" {
-			if err == nil || !strings.Contains(err.Error(), tc.err) || !strings.Contains(err.Error(), "'ns/git'") {
-				t.Errorf("%s: %v, want %s", tc.reason, err, tc.err)
-			}
-			continue
-		}
-		if err != nil || got.String() != tc.want {
-			t.Errorf("%s: %v, %v, want %s", tc.reason, got, err, tc.want)
 		}
 	}
 }
@@ -143,6 +73,7 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		{"a repository that moved", plain, gitrepo.ErrRedirect, "; set spec.url to the address where the repository is now"},
 		{"another host key", secret, gitrepo.ErrHostKey, "; if the key is right, add it to 'known_hosts' in the Secret 'ns/git'"},
 		{"an empty repository; the URL is shown without its password", plain, gitrepo.ErrEmpty, "; push a commit to 'https://h/r'"},
+		{"SHA-256", plain, gitrepo.ErrObjectFormat, "; make the repository anew with 'git init --object-format=sha1', or publish its files with 'flux push artifact' and use an OCIRepository"},
 		{"names that lead out", plain, gitrepo.ErrTree, "; push a commit without it, as no consumer could unpack it safely"},
 		{"a bad .gitmodules", plain, gitrepo.ErrSubmodule, "; correct '.gitmodules' in the repository, or remove spec.recurseSubmodules"},
 		{"a submodule's commit, which spec.ref has no part in", with(&sourcev1.GitRepositoryRef{Tag: "v1"}, ""), submoduleError{gitrepo.ErrReference},
@@ -163,22 +94,6 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 	} {
 		cause := fmt.Errorf("cause: %w", tc.err)
 		if got := explain(tc.obj, cause); !errors.Is(got, tc.err) || got.Error() != cause.Error()+tc.want {
-			t.Errorf("%s: %q does not end with %q", tc.reason, got, tc.want)
-		}
-	}
-}
-
-func TestExplainArchive(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		reason string
-		err    error
-		want   string
-	}{
-		{"what is too large is the tree's doing", archive.ErrLimit, "; leave files out with spec.ignore or a file '.sourceignore'"},
-		{"all else is the volume's", errors.New("no space left on device"), "; check the free space and the permissions of the controller's storage"},
-	} {
-		if got := explainArchive(tc.err); !errors.Is(got, tc.err) || got.Error() != tc.err.Error()+tc.want {
 			t.Errorf("%s: %q does not end with %q", tc.reason, got, tc.want)
 		}
 	}

@@ -8,52 +8,59 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"github.com/gitops-toolkit/flux/api/meta"
-	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
-	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
-	"github.com/gitops-toolkit/flux/internal/kernel"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
-// storeKind is the first part of an artifact's path.
-const storeKind = "gitrepository"
+// shelf is where the artifacts of a repository stand.
+func (c *controller) shelf(obj *sourcev1.GitRepository) attempt.Shelf {
+	return attempt.Shelf{Store: c.Artifacts, Kind: "gitrepository", Namespace: obj.Namespace, Name: obj.Name}
+}
 
 // archive stores the files that the object asks for, but for those that are to be ignored.
-func (p *poll) archive(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot) (*meta.Artifact, *failure) {
+func (p *poll) archive(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, f *found) *attempt.Failure {
 	files, release, fail := p.compose(ctx, remote, snap)
 	defer release()
 	if fail != nil {
-		return nil, fail
+		return fail
 	}
 	ignore := archive.Ignore{SourceIgnore: true, Defaults: true}
 	if p.obj.Spec.Ignore != nil {
 		ignore.Spec = *p.obj.Spec.Ignore
 	}
 	rev := snap.Revision()
-	name := store.Name{Kind: storeKind, Namespace: p.obj.Namespace, Name: p.obj.Name, File: rev.Commit.String() + ".tar.gz"}
-	ref, err := p.Artifacts.Put(ctx, name, rev.String(), metadataOf(p.obj), func(w io.Writer) error {
-		_, err := p.Archives.Write(ctx, w, files, ignore)
+	err := p.shelf(p.obj).PutOnce(ctx, &p.made, p.contentKey(files, ignore), rev.Commit.String()+".tar.gz", rev.String(), metadataOf(p.obj), &f.Found, func(w io.Writer) error {
+		sum, err := p.Archives.Write(ctx, w, files, ignore)
+		attempt.LeftOut(p.req.Log, sum.Links)
 		return err
 	})
 	var unread *treeError
 	switch {
 	case err == nil:
-		return artifactOf(ref), nil
+		return nil
 	case errors.As(err, &unread):
-		return nil, p.gitFailed(unread)
+		return p.gitFailed(unread)
 	case errors.Is(err, gitrepo.ErrTree), errors.Is(err, gitrepo.ErrDamaged), errors.Is(err, gitrepo.ErrLargeFile):
-		return nil, p.gitFailed(err)
-	case errors.Is(err, store.ErrDirectory):
-		return nil, storageFailed(sourcev1.DirectoryCreationFailedReason, err)
+		return p.gitFailed(err)
 	}
-	return nil, storageFailed(sourcev1.ArchiveOperationFailedReason, fmt.Errorf("unable to archive artifact to storage: %w", explainArchive(err)))
+	return attempt.Unstored(attempt.Archived, err)
+}
+
+// contentKey names what goes into the archive, for other objects on the same repository that want the same; "" if more
+// than a tree of Git makes it up.
+func (p *poll) contentKey(files *tree, ignore archive.Ignore) string {
+	root := files.Root()
+	if root == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q %s %q", p.obj.Spec.URL, root, ignore.Spec)
 }
 
 // compose puts together what goes into the archive. release must be called when it has been read.
-func (p *poll) compose(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot) (t *tree, release func(), fail *failure) {
+func (p *poll) compose(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot) (t *tree, release func(), fail *attempt.Failure) {
 	t, held := newTree(commitTree{snap}), &claims{}
 	if fail = p.sparse(ctx, t); fail != nil {
 		return t, held.release, fail
@@ -76,18 +83,6 @@ func (c *claims) release() {
 	for _, f := range *c {
 		f()
 	}
-}
-
-// collect removes artifacts that were superseded. It never fails the poll.
-func (p *poll) collect(ctx context.Context, f *found) *failure {
-	removed, err := p.Artifacts.Collect(ctx, refOf(f.artifact))
-	if err != nil {
-		p.req.Event(kernel.Warning(sourcev1.GarbageCollectionFailedReason, fmt.Sprintf("garbage collection failed: %s", err), nil))
-	}
-	if n := len(removed); n > 0 {
-		p.req.Event(kernel.Trace("GarbageCollectionSucceeded", fmt.Sprintf("garbage collected %d artifacts", n), nil))
-	}
-	return nil
 }
 
 // commitTree shows a commit to the archiver. The ids of files and directories are their names in Git.
@@ -129,6 +124,8 @@ func kindOf(m gitrepo.Mode) archive.Kind {
 		return archive.File
 	case gitrepo.ModeExecutable:
 		return archive.Executable
+	case gitrepo.ModeSymlink:
+		return archive.Link
 	}
 	return archive.Other
 }
@@ -140,23 +137,4 @@ func (t commitTree) Size(_ context.Context, _, id string) (int64, error) {
 func (t commitTree) Open(_ context.Context, _, id string) (io.ReadCloser, error) {
 	r, _, err := t.snap.Blob(plumbing.NewHash(id))
 	return r, err
-}
-
-// refOf and artifactOf translate between the status and the store.
-func refOf(a *meta.Artifact) artifact.Ref {
-	ref := artifact.Ref{
-		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest),
-		LastUpdateTime: a.LastUpdateTime.Time.Time, Metadata: a.Metadata,
-	}
-	if a.Size != nil {
-		ref.Size = *a.Size
-	}
-	return ref
-}
-
-func artifactOf(ref artifact.Ref) *meta.Artifact {
-	return &meta.Artifact{
-		Path: ref.Path, URL: ref.URL, Revision: ref.Revision, Digest: string(ref.Digest),
-		LastUpdateTime: meta.NewTime(ref.LastUpdateTime), Size: &ref.Size, Metadata: ref.Metadata,
-	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // submoduleError marks what went wrong with a submodule: spec.ref has no part in it.
@@ -14,7 +15,7 @@ type submoduleError struct{ error }
 func (e submoduleError) Unwrap() error { return e.error }
 
 // submodules fetches and mounts the submodules, if they are asked for. What is not checked out is not fetched.
-func (p *poll) submodules(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, t *tree, held *claims) *failure {
+func (p *poll) submodules(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, t *tree, held *claims) *attempt.Failure {
 	if !p.obj.Spec.RecurseSubmodules {
 		return nil
 	}

@@ -16,7 +16,7 @@ func (l *lab) link(repo *git.Repo, subs map[string][2]string) string {
 	l.Helper()
 	var modules, b strings.Builder
 	tip, err := repo.Resolve("refs/heads/main")
-	l.must(err)
+	l.Must(err)
 	for path, sub := range subs {
 		fmt.Fprintf(&modules, "[submodule %q]\n\tpath = %s\n\turl = %s\n", path, path, sub[0])
 	}
@@ -26,9 +26,9 @@ func (l *lab) link(repo *git.Repo, subs map[string][2]string) string {
 		fmt.Fprintf(&b, "M 160000 %s %s\n", sub[1], path)
 	}
 	_, err = repo.Git(strings.NewReader(b.String()+"\n"), "fast-import", "--quiet")
-	l.must(err)
+	l.Must(err)
 	hash, err := repo.Resolve("main")
-	l.must(err)
+	l.Must(err)
 	return hash
 }
 
@@ -40,22 +40,22 @@ func TestSubmodules(t *testing.T) {
 	l.start()
 	l.secret("git", nil, map[string]string{"username": "jo", "password": "s3cret"})
 	away, err := git.Start(git.Options{Root: t.TempDir(), HTTP: git.AnyPort})
-	l.must(err)
+	l.Must(err)
 	t.Cleanup(func() { _ = away.Close() })
 	foreign, err := away.Create("foreign", "main")
-	l.must(err)
+	l.Must(err)
 	hashF, err := foreign.Commit(map[string]string{"f.yaml": "f: 1\n"}, "Foreign")
-	l.must(err)
+	l.Must(err)
 	inner, err := l.server.Create("inner", "main")
-	l.must(err)
+	l.Must(err)
 	hashI, err := inner.Commit(map[string]string{"i.yaml": "i: 1\n"}, "Inner")
-	l.must(err)
+	l.Must(err)
 	_, err = inner.Apply(git.Change{Branch: "main", Message: "Rewritten", Files: map[string]string{"i.yaml": "i: 2\n"}, Orphan: true})
-	l.must(err)
+	l.Must(err)
 	lib, err := l.server.Create("lib", "main")
-	l.must(err)
+	l.Must(err)
 	_, err = lib.Commit(map[string]string{"l.yaml": "l: 1\n", ".gitignore": "x"}, "Lib")
-	l.must(err)
+	l.Must(err)
 	hashL := l.link(lib, map[string][2]string{"deep/inner": {"../inner.git", hashI}})
 	tip := l.link(l.repo, map[string][2]string{"vendor/lib": {"../lib.git", hashL}, "foreign": {away.HTTPURL("foreign"), hashF}})
 

@@ -11,9 +11,11 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/signature"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // verified is a verification that succeeded.
@@ -44,18 +46,18 @@ func byTag(obj *sourcev1.GitRepository) bool {
 }
 
 // checkMode finds a mode that asks for a tag where there can be none.
-func checkMode(obj *sourcev1.GitRepository) *failure {
+func checkMode(obj *sourcev1.GitRepository) *attempt.Failure {
 	if mode := verifyMode(obj); mode == "" || mode == sourcev1.VerifyHEAD || byTag(obj) {
 		return nil
 	}
 	f := unverified(sourcev1.InvalidVerificationModeReason, errors.New("cannot verify tag object's signature if a tag reference is not specified; "+
 		"set spec.ref.tag or spec.ref.semver, or spec.verify.mode 'HEAD'"))
-	f.stalled = true
+	f.Stalled = true
 	return f
 }
 
-func unverified(reason string, err error) *failure {
-	return &failure{condition: sourcev1.SourceVerifiedCondition, status: metav1.ConditionFalse, reason: reason, err: err}
+func unverified(reason string, err error) *attempt.Failure {
+	return &attempt.Failure{Condition: sourcev1.SourceVerifiedCondition, Status: metav1.ConditionFalse, Reason: reason, Err: err}
 }
 
 // unproven tells whether the artifact has not been verified as the spec asks for.
@@ -72,7 +74,7 @@ func unproven(obj *sourcev1.GitRepository) bool {
 }
 
 // verify holds the signatures of what was fetched against the keys of the Secret.
-func (p *poll) verify(ctx context.Context, snap *gitrepo.Snapshot) (*verified, *failure) {
+func (p *poll) verify(ctx context.Context, snap *gitrepo.Snapshot) (*verified, *attempt.Failure) {
 	mode := verifyMode(p.obj)
 	if mode == "" {
 		return nil, nil
@@ -101,23 +103,24 @@ func (p *poll) verify(ctx context.Context, snap *gitrepo.Snapshot) (*verified, *
 }
 
 // untrusted adds what to do about a signature. That a key may be added is said only where the key is what is wrong.
-func (p *poll) untrusted(f *failure) *failure {
+func (p *poll) untrusted(f *attempt.Failure) *attempt.Failure {
 	secret := p.obj.Namespace + "/" + p.obj.Spec.Verification.SecretRef.Name
 	switch {
-	case f.reason == sourcev1.InvalidGitObjectReason: // It says so itself.
-	case errors.Is(f.err, signature.ErrUnsigned):
-		f.err = fmt.Errorf("%w; sign it with a key of the Secret '%s'", f.err, secret)
-	case errors.Is(f.err, signature.ErrUntrusted):
-		f.err = fmt.Errorf("%w; if the signer is to be trusted, add the public key to the Secret '%s'", f.err, secret)
+	case f.Reason == sourcev1.InvalidGitObjectReason: // It says so itself.
+	case errors.Is(f.Err, signature.ErrUnsigned):
+		f.Err = fmt.Errorf("%w; sign it with a key of the Secret '%s'", f.Err, secret)
+	case errors.Is(f.Err, signature.ErrUntrusted):
+		f.Err = fmt.Errorf("%w; if the signer is to be trusted, add the public key to the Secret '%s'", f.Err, secret)
 	}
 	return f
 }
 
 // trustedKeys reads the public keys: *.sshpub for SSH, all else for OpenPGP.
-func (p *poll) trustedKeys(ctx context.Context) (keys signature.Keys, fail *failure) {
-	secret, fail := p.secret(ctx, p.obj, "spec.verify.secretRef", p.obj.Spec.Verification.SecretRef.Name)
-	if fail != nil {
-		return keys, unverified(sourcev1.VerificationErrorReason, fmt.Errorf("public keys secret error: %w", fail.err))
+func (p *poll) trustedKeys(ctx context.Context) (keys signature.Keys, fail *attempt.Failure) {
+	read := access.Reader{Secrets: p.configs, Namespace: p.obj.Namespace}
+	secret, err := read.Secret(ctx, "spec.verify.secretRef", &p.obj.Spec.Verification.SecretRef)
+	if err != nil {
+		return keys, unverified(sourcev1.VerificationErrorReason, fmt.Errorf("public keys secret error: %w", err))
 	}
 	for name, data := range secret.Data {
 		if strings.HasSuffix(name, ".sshpub") {
@@ -129,7 +132,7 @@ func (p *poll) trustedKeys(ctx context.Context) (keys signature.Keys, fail *fail
 	return keys, nil
 }
 
-func verifyCommit(snap *gitrepo.Snapshot, keys signature.Keys) (id string, fail *failure) {
+func verifyCommit(snap *gitrepo.Snapshot, keys signature.Keys) (id string, fail *attempt.Failure) {
 	signed, err := signature.SplitCommit(snap.Commit().Raw)
 	if err == nil {
 		id, err = keys.Verify(signed)
@@ -143,13 +146,13 @@ func verifyCommit(snap *gitrepo.Snapshot, keys signature.Keys) (id string, fail 
 
 // verifyTag verifies the tag object, and that it is the tag that it is taken for: a server could show the signed tag of
 // an old version under a new name, or another commit beside it.
-func verifyTag(snap *gitrepo.Snapshot, keys signature.Keys) (name, id string, fail *failure) {
+func verifyTag(snap *gitrepo.Snapshot, keys signature.Keys) (name, id string, fail *attempt.Failure) {
 	rev := snap.Revision()
 	tag := strings.TrimSuffix(strings.TrimPrefix(rev.Name, "refs/tags/"), "^{}")
 	name = tag + "@" + rev.Tag.String()
 	raw, err := snap.Tag()
 	if err != nil {
-		return name, "", fetchFailed(sourcev1.GitOperationFailedReason, err)
+		return name, "", attempt.Fetch(sourcev1.GitOperationFailedReason, err)
 	}
 	if raw == nil {
 		return name, "", unverified(sourcev1.InvalidGitObjectReason, fmt.Errorf(

@@ -42,7 +42,7 @@ func TestVerification(t *testing.T) {
 
 	l.create("head", verify("head", nil))
 	_, message := l.failed("head", "VerificationError")
-	if want := fmt.Sprintf("public keys secret error: failed to get secret '%s/keys': secrets \"keys\" not found; create it, or correct spec.verify.secretRef", l.namespace); message != want {
+	if want := fmt.Sprintf("public keys secret error: failed to get secret '%s/keys': secrets \"keys\" not found; create it, or correct spec.verify.secretRef", l.Namespace); message != want {
 		t.Errorf("message %q, want %q", message, want)
 	}
 	l.secret("keys", map[string]string{meta.WatchLabel: "Enabled"}, map[string]string{"jo.asc": string(jo.PGP), "jo.sshpub": string(jo.SSH)})
@@ -79,7 +79,7 @@ func TestVerification(t *testing.T) {
 		}
 	}
 	// The signed tag of one version, shown under the name of another.
-	l.must(l.repo.SetRef("refs/tags/v9.9.9", tag))
+	l.Must(l.repo.SetRef("refs/tags/v9.9.9", tag))
 	l.create("renamed", verify("Tag", &sourcev1.GitRepositoryRef{SemVer: "*"}))
 	if _, message := l.failed("renamed", "InvalidTagSignature"); !strings.Contains(message, "it was made as 'v1.0.0', not as 'v9.9.9'") {
 		t.Errorf("a renamed tag: %q", message)
@@ -98,7 +98,7 @@ func TestVerification(t *testing.T) {
 	third := l.commit(map[string]string{"evil": "x"}, "Not signed")
 	l.patch("head", `{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"evil"}}}`)
 	obj, message = l.failed("head", "InvalidCommitSignature")
-	if message != fmt.Sprintf("signature verification of commit '%s' failed: it is not signed; sign it with a key of the Secret '%s/keys'", third, l.namespace) ||
+	if message != fmt.Sprintf("signature verification of commit '%s' failed: it is not signed; sign it with a key of the Secret '%s/keys'", third, l.Namespace) ||
 		obj.Status.Artifact.Revision != "main@sha1:"+second || obj.Status.Conditions.Get("SourceVerified").Status != metav1.ConditionFalse {
 		t.Errorf("an unsigned commit: %q, %+v", message, obj.Status)
 	}

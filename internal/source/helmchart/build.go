@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // valuesFiles are those that replace the chart's own, none if that is what they are.
@@ -20,7 +21,7 @@ func (p *poll) valuesFiles() []string {
 
 // versionOf is the version of the artifact for a chart of this version: other values give it the generation, so that
 // consumers notice a change, and a source may give it something of its own.
-func (p *poll) versionOf(version, ofSource string) (string, *failure) {
+func (p *poll) versionOf(version, ofSource string) (string, *attempt.Failure) {
 	metadata := ofSource
 	if len(p.valuesFiles()) > 0 {
 		if metadata != "" {
@@ -39,7 +40,7 @@ func (p *poll) versionOf(version, ofSource string) (string, *failure) {
 }
 
 // merge merges the values files that spec.valuesFiles names; read returns one.
-func (p *poll) merge(c *chart.Chart, f *found, read func(name string) ([]byte, error)) *failure {
+func (p *poll) merge(c *chart.Chart, f *found, read func(name string) ([]byte, error)) *attempt.Failure {
 	var files [][]byte
 	for _, name := range p.valuesFiles() {
 		data, err := read(name)
@@ -66,7 +67,7 @@ func (p *poll) merge(c *chart.Chart, f *found, read func(name string) ([]byte, e
 }
 
 // pack packs the chart as the version of the artifact and stores it.
-func (p *poll) pack(ctx context.Context, c *chart.Chart, f *found) *failure {
+func (p *poll) pack(ctx context.Context, c *chart.Chart, f *found) *attempt.Failure {
 	c.SetVersion(f.version)
 	data, err := c.Packed()
 	if err == nil && int64(len(data)) > p.Limits.Packed {
@@ -80,7 +81,7 @@ func (p *poll) pack(ctx context.Context, c *chart.Chart, f *found) *failure {
 }
 
 // fetched stores a chart that came as an archive: as it is, or packed anew with other values.
-func (p *poll) fetched(ctx context.Context, c *chart.Chart, data []byte, f *found) *failure {
+func (p *poll) fetched(ctx context.Context, c *chart.Chart, data []byte, f *found) *attempt.Failure {
 	if len(p.valuesFiles()) == 0 {
 		return p.keep(ctx, f, data)
 	}

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
@@ -33,7 +34,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
-	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 	"github.com/gitops-toolkit/flux/internal/source/trust"
 	"github.com/gitops-toolkit/flux/internal/verify"
 )
@@ -99,9 +99,15 @@ func Kind() kernel.Kind[*sourcev1.HelmChart] {
 // controller reconciles HelmCharts.
 type controller struct {
 	Options
-	cluster versions.Cluster
+	cluster cluster
 	// objects reads from the kernel's cache.
 	objects client.Reader
+}
+
+// cluster reads Secrets, and tells their versions without a request; the kernel's Manager does.
+type cluster interface {
+	access.Secrets
+	access.Versions
 }
 
 // request is one pass over a HelmChart.
@@ -128,7 +134,7 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 		fail = checkSpec(req.Object, src)
 	}
 	if fail != nil {
-		return fail.outcome(req)
+		return fail.Outcome(req, failConditions)
 	}
 	p := &poll{controller: c, req: req, obj: req.Object, src: src}
 	key := fmt.Sprintf("poll/%s/%s", src.state, p.trustVersion())

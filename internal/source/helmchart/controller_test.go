@@ -19,22 +19,23 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 func TestLifeOfAChart(t *testing.T) {
 	t.Parallel()
 	l, s := newLab(t)
 	create(l, "demo", nil)
-	obj := helmtest.Ready[helmChart](l, "demo", "1.1.0")
+	obj := sourcetest.Ready[helmChart](l, "demo", "1.1.0")
 	a := obj.Status.Artifact
 	path := "helmchart/" + l.Namespace + "/demo/demo-1.1.0.tgz"
-	if want := fmt.Sprintf("sha256:%x", sha256.Sum256(demo(l, "1.1.0"))); a.Path != path || a.URL != "http://"+helmtest.Advertised+"/"+path || a.Digest != want {
+	if want := fmt.Sprintf("sha256:%x", sha256.Sum256(demo(l, "1.1.0"))); a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || a.Digest != want {
 		t.Errorf("artifact %+v, want the digest %s", a, want)
 	}
-	if want := "http://" + helmtest.Advertised + "/helmchart/" + l.Namespace + "/demo/latest.tar.gz"; obj.Status.URL != want {
+	if want := "http://" + sourcetest.Advertised + "/helmchart/" + l.Namespace + "/demo/latest.tar.gz"; obj.Status.URL != want {
 		t.Errorf("status.url %s, want %s", obj.Status.URL, want)
 	}
-	source := helmtest.Ready[repository](l, "charts", "").Status.Artifact
+	source := sourcetest.Ready[repository](l, "charts", "").Status.Artifact
 	if obj.Status.ObservedChartName != "demo" || obj.Status.ObservedSourceArtifactRevision != source.Revision || obj.Status.ObservedValuesFiles != nil {
 		t.Errorf("status %+v", obj.Status)
 	}
@@ -50,14 +51,14 @@ func TestLifeOfAChart(t *testing.T) {
 	}
 
 	offer(l, s, "1.0.0", "1.1.0", "1.2.0")
-	helmtest.Request[repository](l, "charts", "two")
-	helmtest.Ready[helmChart](l, "demo", "1.2.0") // woken by its source, long before its interval
+	sourcetest.Request[repository](l, "charts", "two")
+	sourcetest.Ready[helmChart](l, "demo", "1.2.0") // woken by its source, long before its interval
 	l.Event("demo", "ChartPullSucceeded", "pulled 'demo' chart with version '1.2.0'")
 	if target, err := os.Readlink(filepath.Join(l.Data, "helmchart", l.Namespace, "demo", "latest.tar.gz")); err != nil || filepath.Base(target) != "demo-1.2.0.tgz" {
 		t.Errorf("latest leads to %s, %v", target, err)
 	}
 	l.Must(l.Client.Delete(context.Background(), obj))
-	helmtest.Gone[helmChart](l, "demo")
+	sourcetest.Gone[helmChart](l, "demo")
 	if left, err := filepath.Glob(filepath.Join(l.Data, "helmchart", l.Namespace, "demo", "*")); err != nil || len(left) != 0 {
 		t.Errorf("files of the deleted object: %v, %v", left, err)
 	}
@@ -66,27 +67,28 @@ func TestLifeOfAChart(t *testing.T) {
 // TestUnchangedChartCostsNothing is a budget: no download, no write, though the index is new.
 func TestUnchangedChartCostsNothing(t *testing.T) {
 	t.Parallel()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	stop := start(l)
 	s := helmtest.Serve(t, false)
 	offer(l, s, "1.0.0")
-	l.Repository("charts", s.RepositoryURL(), nil)
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
 	create(l, "demo", func(o helmChart) {
 		o.Spec.Version = "1.0.0"
 		o.Spec.Interval = meta.NewDuration(100 * time.Millisecond)
 	})
-	before := helmtest.Ready[helmChart](l, "demo", "1.0.0")
+	before := sourcetest.Ready[helmChart](l, "demo", "1.0.0")
 	s.Reset()
 	offer(l, s, "1.0.0", "3.0.0")
-	helmtest.Request[repository](l, "charts", "two")
-	newer := helmtest.Ready[repository](l, "charts", "").Status.Artifact.Revision
-	obj := helmtest.Until(l, "demo", "seen the new index", func(o helmChart) bool { return o.Status.ObservedSourceArtifactRevision == newer })
+	sourcetest.Request[repository](l, "charts", "two")
+	newer := sourcetest.Ready[repository](l, "charts", "").Status.Artifact.Revision
+	obj := sourcetest.Until(l, "demo", "seen the new index", func(o helmChart) bool { return o.Status.ObservedSourceArtifactRevision == newer })
 	if obj.Status.Artifact.Digest != before.Status.Artifact.Digest {
 		t.Errorf("artifact %+v", obj.Status.Artifact)
 	}
 	stop()
 	start(l)
-	helmtest.Request[helmChart](l, "demo", "after the restart")
+	sourcetest.Request[helmChart](l, "demo", "after the restart")
 	for _, r := range s.Requests() {
 		if strings.HasSuffix(r.Path, ".tgz") {
 			t.Errorf("an unchanged chart cost %+v", r)
@@ -103,7 +105,7 @@ func TestVersions(t *testing.T) {
 	for i, tc := range []struct{ want, found string }{{"*", "1.1.0"}, {"~1.0", "1.0.0"}, {"2.0.0-rc.1", "2.0.0-rc.1"}, {">=2.0.0-0", "2.0.0-rc.1"}} {
 		name := fmt.Sprintf("v%d", i)
 		create(l, name, func(o helmChart) { o.Spec.Version = tc.want })
-		helmtest.Ready[helmChart](l, name, tc.found)
+		sourcetest.Ready[helmChart](l, name, tc.found)
 	}
 }
 
@@ -126,16 +128,16 @@ func TestWrongReferences(t *testing.T) {
 		"verify": {func(o helmChart) { o.Spec.Verify = &sourcev1.HelmChartVerification{Provider: "cosign"} }, "ChartVerificationError", "type oci only", true},
 	} {
 		create(l, name, tc.change)
-		obj, message := helmtest.Failed[helmChart](l, name, tc.reason)
+		obj, message := sourcetest.Failed[helmChart](l, name, tc.reason)
 		if c := obj.Status.Conditions.Get("Stalled"); !strings.Contains(message, tc.says) || (c != nil) != tc.stalled {
 			t.Errorf("%s: %s, %+v", name, message, c)
 		}
 	}
 	offer(l, s, "1.0.0", "10.1.0")
-	helmtest.Request[repository](l, "charts", "nine")
-	helmtest.Ready[helmChart](l, "version", "10.1.0")
-	l.Repository("later", s.RepositoryURL(), nil)
-	helmtest.Ready[helmChart](l, "source", "10.1.0") // its appearance, and then its artifact, act at once
+	sourcetest.Request[repository](l, "charts", "nine")
+	sourcetest.Ready[helmChart](l, "version", "10.1.0")
+	helmtest.Repository(l, "later", s.RepositoryURL(), nil)
+	sourcetest.Ready[helmChart](l, "source", "10.1.0") // its appearance, and then its artifact, act at once
 }
 
 // TestSourceWithoutArtifact waits, quietly.
@@ -143,14 +145,14 @@ func TestSourceWithoutArtifact(t *testing.T) {
 	t.Parallel()
 	l, s := newLab(t)
 	s.Respond(http.NotFound)
-	l.Repository("late", s.RepositoryURL(), nil)
+	helmtest.Repository(l, "late", s.RepositoryURL(), nil)
 	create(l, "demo", func(o helmChart) { o.Spec.SourceRef.Name = "late" })
-	obj, message := helmtest.Failed[helmChart](l, "demo", "NoSourceArtifact")
+	obj, message := sourcetest.Failed[helmChart](l, "demo", "NoSourceArtifact")
 	if message != "no artifact available for HelmRepository source 'late'" || obj.Status.Conditions.Get("FetchFailed") == nil {
 		t.Errorf("%s, %+v", message, obj.Status.Conditions)
 	}
 	s.Respond(nil)
-	obj = helmtest.Ready[helmChart](l, "demo", "1.1.0")
+	obj = sourcetest.Ready[helmChart](l, "demo", "1.1.0")
 	if len(obj.Status.Conditions) != 2 || l.Count("demo", "NoSourceArtifact") != 0 {
 		t.Errorf("conditions %+v", obj.Status.Conditions)
 	}
@@ -160,9 +162,9 @@ func TestValuesFiles(t *testing.T) {
 	t.Parallel()
 	l, _ := newLab(t)
 	create(l, "own", func(o helmChart) { o.Spec.ValuesFiles = []string{"values.yaml"} })
-	helmtest.Ready[helmChart](l, "own", "1.1.0") // those are the chart's already
+	sourcetest.Ready[helmChart](l, "own", "1.1.0") // those are the chart's already
 	create(l, "prod", func(o helmChart) { o.Spec.ValuesFiles = []string{"values.yaml", "values-prod.yaml"} })
-	obj := helmtest.Ready[helmChart](l, "prod", "1.1.0+1")
+	obj := sourcetest.Ready[helmChart](l, "prod", "1.1.0+1")
 	l.Event("prod", "ChartPackageSucceeded", "packaged 'demo' chart with version '1.1.0+1' and merged values files [values.yaml values-prod.yaml]")
 	if got, want := values(l, obj), "image:\n  name: demo\n  tag: v2\nreplicas: 3\n"; got != want {
 		t.Errorf("values\n%s\nwant\n%s", got, want)
@@ -171,12 +173,12 @@ func TestValuesFiles(t *testing.T) {
 		t.Errorf("version %s in %s", c.Version, obj.Status.Artifact.Path)
 	}
 	l.Patch(&sourcev1.HelmChart{}, "prod", `{"spec":{"valuesFiles":["values-prod.yaml","absent.yaml"],"ignoreMissingValuesFiles":true}}`)
-	obj = helmtest.Ready[helmChart](l, "prod", "1.1.0+2")
+	obj = sourcetest.Ready[helmChart](l, "prod", "1.1.0+2")
 	if !slices.Equal(obj.Status.ObservedValuesFiles, []string{"values-prod.yaml"}) || values(l, obj) != "image:\n  tag: v2\nreplicas: 3\n" {
 		t.Errorf("status %+v, values\n%s", obj.Status, values(l, obj))
 	}
 	l.Patch(&sourcev1.HelmChart{}, "prod", `{"spec":{"valuesFiles":null,"ignoreMissingValuesFiles":null}}`)
-	if obj = helmtest.Ready[helmChart](l, "prod", "1.1.0"); obj.Status.ObservedValuesFiles != nil {
+	if obj = sourcetest.Ready[helmChart](l, "prod", "1.1.0"); obj.Status.ObservedValuesFiles != nil {
 		t.Errorf("status %+v", obj.Status)
 	}
 }
@@ -186,7 +188,7 @@ func TestHostileDownloads(t *testing.T) {
 	t.Parallel()
 	l, s := newLab(t)
 	create(l, "demo", nil)
-	good := helmtest.Ready[helmChart](l, "demo", "1.1.0").Status.Artifact
+	good := sourcetest.Ready[helmChart](l, "demo", "1.1.0").Status.Artifact
 	outside := helmtest.Chart(t, "demo", "1.2.0", map[string]string{"../../etc/passwd": "x"})
 	large := helmtest.Chart(t, "demo", "1.2.0", map[string]string{"large.txt": strings.Repeat("x", 40<<10)})
 	for i, tc := range []struct {
@@ -200,8 +202,8 @@ func TestHostileDownloads(t *testing.T) {
 	} {
 		offer(l, s, "1.1.0", "1.2.0")
 		s.Put("/charts/demo-1.2.0.tgz", tc.data)
-		helmtest.Request[repository](l, "charts", fmt.Sprint(i))
-		obj := helmtest.Until(l, "demo", tc.says, func(o helmChart) bool {
+		sourcetest.Request[repository](l, "charts", fmt.Sprint(i))
+		obj := sourcetest.Until(l, "demo", tc.says, func(o helmChart) bool {
 			c := o.Status.Conditions.Get("Ready")
 			return c.Reason == "ChartPullError" && strings.HasPrefix(c.Message, "chart pull error: ") && strings.Contains(c.Message, tc.says)
 		})
@@ -219,12 +221,12 @@ func TestCredentialsOfTheRepository(t *testing.T) {
 	l, s := newLab(t)
 	s.Login("user:hunter2")
 	l.Secret("login", "username", "user", "password", "hunter2")
-	l.Repository("private", s.RepositoryURL(), func(o repository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "login"} })
+	helmtest.Repository(l, "private", s.RepositoryURL(), func(o repository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "login"} })
 	create(l, "demo", func(o helmChart) { o.Spec.SourceRef.Name = "private" })
-	helmtest.Ready[helmChart](l, "demo", "1.1.0")
+	sourcetest.Ready[helmChart](l, "demo", "1.1.0")
 	s.Login("user:changed")
 	create(l, "refused", func(o helmChart) { o.Spec.SourceRef.Name, o.Spec.Version = "private", "1.0.0" })
-	_, message := helmtest.Failed[helmChart](l, "refused", "AuthenticationFailed")
+	_, message := sourcetest.Failed[helmChart](l, "refused", "AuthenticationFailed")
 	if !strings.HasPrefix(message, "failed to authenticate with the Helm repository: ") || strings.Contains(message, "hunter2") ||
 		!strings.Contains(message, "check the login in the Secret '"+l.Namespace+"/login'") {
 		t.Error(message)
@@ -237,20 +239,20 @@ func TestCredentialsOfTheRepository(t *testing.T) {
 	home := helmtest.Serve(t, false)
 	home.Put("/charts/index.yaml", []byte("apiVersion: v1\nentries:\n  demo:\n  - {name: demo, version: 1.0.0, urls: ["+elsewhere.URL+"/demo.tgz]}\n"))
 	offered := func(name string, pass bool) {
-		l.Repository(name, home.RepositoryURL(), func(o repository) {
+		helmtest.Repository(l, name, home.RepositoryURL(), func(o repository) {
 			o.Spec.SecretRef, o.Spec.PassCredentials = &meta.LocalObjectReference{Name: "login"}, pass
 		})
 		create(l, name, func(o helmChart) { o.Spec.SourceRef.Name = name })
 	}
 	offered("keeps", false)
-	helmtest.Failed[helmChart](l, "keeps", "AuthenticationFailed")
+	sourcetest.Failed[helmChart](l, "keeps", "AuthenticationFailed")
 	for _, r := range elsewhere.Requests() {
 		if r.User != "" {
 			t.Errorf("credentials went to another host: %+v", r)
 		}
 	}
 	offered("passes", true)
-	helmtest.Ready[helmChart](l, "passes", "1.0.0")
+	sourcetest.Ready[helmChart](l, "passes", "1.0.0")
 }
 
 // TestLostChartIsFetchedAgain raises no event: consumers have it.
@@ -258,10 +260,10 @@ func TestLostChartIsFetchedAgain(t *testing.T) {
 	t.Parallel()
 	l, _ := newLab(t)
 	create(l, "demo", nil)
-	a := helmtest.Ready[helmChart](l, "demo", "1.1.0").Status.Artifact
+	a := sourcetest.Ready[helmChart](l, "demo", "1.1.0").Status.Artifact
 	file := filepath.Join(l.Data, filepath.FromSlash(a.Path))
 	l.Must(os.Remove(file))
-	helmtest.Request[helmChart](l, "demo", "again")
+	sourcetest.Request[helmChart](l, "demo", "again")
 	if data, err := os.ReadFile(file); err != nil || !bytes.Equal(data, demo(l, "1.1.0")) {
 		t.Errorf("the chart is not there again: %v", err)
 	}
@@ -274,18 +276,18 @@ func TestLostChartIsFetchedAgain(t *testing.T) {
 func TestIndexOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	l, s := newLab(t)
-	a := helmtest.Ready[repository](l, "charts", "").Status.Artifact
+	a := sourcetest.Ready[repository](l, "charts", "").Status.Artifact
 	stored, err := os.ReadFile(filepath.Join(l.Data, filepath.FromSlash(a.Path)))
 	l.Must(err)
 	served := helmtest.Serve(t, false)
 	served.Respond(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, bytes.NewReader(stored)) })
-	l.Repository("remote", s.RepositoryURL(), func(o repository) { o.Spec.Suspend = true })
-	obj := helmtest.Get[repository](l, "remote")
+	helmtest.Repository(l, "remote", s.RepositoryURL(), func(o repository) { o.Spec.Suspend = true })
+	obj := sourcetest.Get[repository](l, "remote")
 	obj.Status.Artifact = a.DeepCopy()
 	obj.Status.Artifact.Path, obj.Status.Artifact.URL = "helmrepository/elsewhere/remote/index.yaml", served.URL+"/index.yaml"
 	l.Must(l.Client.Status().Update(context.Background(), obj))
 	create(l, "demo", func(o helmChart) { o.Spec.SourceRef.Name = "remote" })
-	helmtest.Ready[helmChart](l, "demo", "1.1.0")
+	sourcetest.Ready[helmChart](l, "demo", "1.1.0")
 	if left, err := os.ReadDir(l.Temp); err != nil || len(left) != 0 {
 		t.Errorf("left in the temporary directory: %v, %v", left, err)
 	}
@@ -295,12 +297,12 @@ func TestSuspended(t *testing.T) {
 	t.Parallel()
 	l, _ := newLab(t)
 	create(l, "demo", func(o helmChart) { o.Spec.Suspend = true })
-	obj := helmtest.Request[helmChart](l, "demo", "one")
+	obj := sourcetest.Request[helmChart](l, "demo", "one")
 	if obj.Status.Artifact != nil || obj.Status.Conditions.Get("Ready") != nil {
 		t.Errorf("status of a suspended object %+v", obj.Status)
 	}
 	l.Patch(&sourcev1.HelmChart{}, "demo", `{"spec":{"suspend":false}}`)
-	helmtest.Ready[helmChart](l, "demo", "1.1.0")
+	sourcetest.Ready[helmChart](l, "demo", "1.1.0")
 	if c := obj.Status.Conditions.Get("Ready"); c != nil && c.Status == metav1.ConditionTrue {
 		t.Error("a suspended object was reconciled")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/internal/verify/verifytest"
 )
 
@@ -19,7 +20,8 @@ var examples = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 // TestExamples applies the examples of the pages of both kinds, with other hosts, and waits until they are ready.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	podinfo := helmtest.Chart(t, "podinfo", "6.1.0", nil)
 	public, private := helmtest.Serve(t, false), helmtest.Serve(t, false)
@@ -51,9 +53,9 @@ func TestExamples(t *testing.T) {
 	if applied["HelmRepository"] != 3 || applied["HelmChart"] != 4 {
 		t.Errorf("examples %v", applied)
 	}
-	helmtest.Ready[repository](l, "podinfo", "")
-	helmtest.Ready[repository](l, "private", "")
+	sourcetest.Ready[repository](l, "podinfo", "")
+	sourcetest.Ready[repository](l, "private", "")
 	for name, version := range map[string]string{"podinfo": "6.1.0", "podinfo-of-registry": "6.1.0", "signed": "6.1.0", "web": "1.0.0+111111111111.1"} {
-		helmtest.Ready[helmChart](l, name, version)
+		sourcetest.Ready[helmChart](l, name, version)
 	}
 }

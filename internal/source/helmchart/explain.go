@@ -6,37 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
 )
 
-// maxThrottle is the longest pause that a server is granted.
-const maxThrottle = time.Hour
-
 // unpulled is the failure to get the chart from the source: who we are, or anything else.
-func (p *poll) unpulled(err error) *failure {
+func (p *poll) unpulled(err error) *attempt.Failure {
 	p.forget()
 	if cause := cause(err); cause != "" {
 		err = fmt.Errorf("%w; %s", err, cause)
 	}
 	f := buildFailed(chartPull, err)
 	if aboutIdentity(err) {
-		f = &failure{
-			condition: sourcev1.FetchFailedCondition, reason: sourcev1.AuthenticationFailedReason,
-			err: fmt.Errorf("failed to authenticate with the Helm repository: %w%s", err, p.nextForIdentity(err)),
-		}
-	}
-	var status *repo.StatusError
-	var throttle *registry.ThrottledError
-	switch {
-	case errors.As(err, &throttle):
-		f.after = min(throttle.After, maxThrottle)
-	case errors.As(err, &status):
-		f.after = min(status.After, maxThrottle)
+		f = attempt.Fetch(sourcev1.AuthenticationFailedReason, fmt.Errorf("failed to authenticate with the Helm repository: %w%s", err, p.nextForIdentity(err)))
 	}
 	return f
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/source/helmchart"
 	"github.com/gitops-toolkit/flux/internal/source/helmrepository"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 type (
@@ -39,7 +40,7 @@ type (
 var limits = chart.Limits{Packed: 64 << 10, File: 32 << 10}
 
 // start runs the controllers of HelmRepositories and HelmCharts in a lab.
-func start(l *helmtest.Lab) (stop func()) {
+func start(l *sourcetest.Lab) (stop func()) {
 	l.Helper()
 	var unpacked *cache.Cache
 	inner := l.Start(func(m *kernel.Manager) (err error) {
@@ -68,18 +69,19 @@ func start(l *helmtest.Lab) (stop func()) {
 }
 
 // newLab is a lab with the controllers, and a Helm repository `charts` that has demo 1.0.0, 1.1.0 and 2.0.0-rc.1.
-func newLab(t *testing.T) (*helmtest.Lab, *helmtest.Server) {
+func newLab(t *testing.T) (*sourcetest.Lab, *helmtest.Server) {
 	t.Helper()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	s := helmtest.Serve(t, false)
 	offer(l, s, "1.0.0", "1.1.0", "2.0.0-rc.1")
-	l.Repository("charts", s.RepositoryURL(), nil)
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
 	return l, s
 }
 
 // offer makes these versions of demo the content of the repository.
-func offer(l *helmtest.Lab, s *helmtest.Server, versions ...string) {
+func offer(l *sourcetest.Lab, s *helmtest.Server, versions ...string) {
 	charts := map[string][]byte{}
 	for _, v := range versions {
 		charts["demo-"+v] = demo(l, v)
@@ -87,7 +89,7 @@ func offer(l *helmtest.Lab, s *helmtest.Server, versions ...string) {
 	s.Offer(charts)
 }
 
-func demo(l *helmtest.Lab, version string) []byte {
+func demo(l *sourcetest.Lab, version string) []byte {
 	return helmtest.Chart(l, "demo", version, map[string]string{
 		"values.yaml": "replicas: 1\nimage: {name: demo, tag: v1}\n", "values-prod.yaml": "replicas: 3\nimage: {tag: v2}\n",
 		"templates/cm.yaml": "kind: ConfigMap\n",
@@ -95,7 +97,7 @@ func demo(l *helmtest.Lab, version string) []byte {
 }
 
 // create makes a HelmChart of demo from the repository; change adapts it.
-func create(l *helmtest.Lab, name string, change func(helmChart)) {
+func create(l *sourcetest.Lab, name string, change func(helmChart)) {
 	l.Helper()
 	obj := &sourcev1.HelmChart{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: sourcev1.HelmChartSpec{
 		Chart: "demo", Interval: meta.NewDuration(time.Hour),
@@ -115,18 +117,18 @@ func from(kind, name, path string) func(helmChart) {
 }
 
 // git stores files as the artifact of a GitRepository, as its controller would, which does not run here.
-func git(l *helmtest.Lab, name, revision string, files map[string]string) {
+func git(l *sourcetest.Lab, name, revision string, files map[string]string) {
 	l.Helper()
 	publish(l, &sourcev1.GitRepository{}, "gitrepository", name, revision, files)
 }
 
 // bucket does so for a Bucket.
-func bucket(l *helmtest.Lab, name, revision string, files map[string]string) {
+func bucket(l *sourcetest.Lab, name, revision string, files map[string]string) {
 	l.Helper()
 	publish(l, &sourcev1.Bucket{}, "bucket", name, revision, files)
 }
 
-func publish(l *helmtest.Lab, obj client.Object, kind, name, revision string, files map[string]string) {
+func publish(l *sourcetest.Lab, obj client.Object, kind, name, revision string, files map[string]string) {
 	l.Helper()
 	key := types.NamespacedName{Namespace: l.Namespace, Name: name}
 	if err := l.Client.Get(context.Background(), key, obj); client.IgnoreNotFound(err) == nil && err != nil {
@@ -150,7 +152,7 @@ func publish(l *helmtest.Lab, obj client.Object, kind, name, revision string, fi
 	l.Must(l.Client.Status().Update(context.Background(), obj))
 }
 
-func put(l *helmtest.Lab, kind, name, revision string, files map[string]string) artifactRef {
+func put(l *sourcetest.Lab, kind, name, revision string, files map[string]string) artifactRef {
 	l.Helper()
 	dir := l.TempDir()
 	for file, data := range files {
@@ -169,7 +171,7 @@ func put(l *helmtest.Lab, kind, name, revision string, files map[string]string) 
 }
 
 // stored reads the artifact of a chart.
-func stored(l *helmtest.Lab, o helmChart) *chart.Chart {
+func stored(l *sourcetest.Lab, o helmChart) *chart.Chart {
 	l.Helper()
 	f, err := os.Open(filepath.Join(l.Data, filepath.FromSlash(o.Status.Artifact.Path)))
 	l.Must(err)
@@ -180,7 +182,7 @@ func stored(l *helmtest.Lab, o helmChart) *chart.Chart {
 }
 
 // values of the stored chart.
-func values(l *helmtest.Lab, o helmChart) string {
+func values(l *sourcetest.Lab, o helmChart) string {
 	l.Helper()
 	data, err := stored(l, o).ReadFile("values.yaml")
 	l.Must(err)

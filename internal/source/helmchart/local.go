@@ -13,24 +13,26 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // fromArtifact takes the chart from the artifact of a GitRepository or a Bucket.
-func (p *poll) fromArtifact(ctx context.Context, f *found) *failure {
-	if f.artifact != nil && p.madeNow() && p.obj.Status.ObservedSourceArtifactRevision == p.src.revision() {
-		f.name, f.version = p.obj.Status.ObservedChartName, f.artifact.Revision
+func (p *poll) fromArtifact(ctx context.Context, f *found) *attempt.Failure {
+	if f.Artifact != nil && p.madeNow() && p.obj.Status.ObservedSourceArtifactRevision == p.src.revision() {
+		f.name, f.version = p.obj.Status.ObservedChartName, f.Artifact.Revision
 		return nil // made of this very artifact, as the spec now says
 	}
-	tree, err := p.Unpacked.Acquire(ctx, refOf(p.src.artifact))
+	tree, err := p.Unpacked.Acquire(ctx, artifact.RefOf(p.src.artifact))
 	if err != nil {
 		return buildFailed(chartPull, fmt.Errorf("failed to get the artifact of the %s '%s': %w", p.src.kind, p.src.name, err))
 	}
 	defer tree.Release()
 	root, err := os.OpenRoot(tree.Dir())
 	if err != nil {
-		return storageFailed(sourcev1.ReadOperationFailedReason, err)
+		return attempt.Storage(sourcev1.ReadOperationFailedReason, err)
 	}
 	defer root.Close() //nolint:errcheck // read only
 	at := path.Clean("/" + p.obj.Spec.Chart)[1:]
@@ -78,7 +80,7 @@ func (p *poll) unloadable(err error, at string) error {
 }
 
 // fromChart stores the chart, packed unless it is an archive that needs no change.
-func (p *poll) fromChart(ctx context.Context, f *found, root *os.Root, at string, c *chart.Chart, raw []byte) *failure {
+func (p *poll) fromChart(ctx context.Context, f *found, root *os.Root, at string, c *chart.Chart, raw []byte) *attempt.Failure {
 	ofSource := ""
 	if p.obj.Spec.ReconcileStrategy == sourcev1.ReconcileStrategyRevision {
 		ofSource = shortRevision(p.src.artifact)

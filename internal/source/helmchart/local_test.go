@@ -13,6 +13,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 const (
@@ -34,7 +35,7 @@ func TestChartFromGit(t *testing.T) {
 	l, _ := newLab(t)
 	git(l, "fleet", firstCommit, tree("1.0.0", "a"))
 	create(l, "web", from("GitRepository", "fleet", "./charts/web"))
-	obj := helmtest.Ready[helmChart](l, "web", "1.0.0")
+	obj := sourcetest.Ready[helmChart](l, "web", "1.0.0")
 	l.Event("web", "ChartPackageSucceeded", "packaged 'web' chart with version '1.0.0'")
 	if obj.Status.ObservedSourceArtifactRevision != firstCommit || obj.Status.ObservedChartName != "web" || filepath.Base(obj.Status.Artifact.Path) != "web-1.0.0.tgz" {
 		t.Errorf("status %+v", obj.Status)
@@ -47,26 +48,26 @@ func TestChartFromGit(t *testing.T) {
 		from("GitRepository", "fleet", "charts/web")(o)
 		o.Spec.ReconcileStrategy = sourcev1.ReconcileStrategyRevision
 	})
-	helmtest.Ready[helmChart](l, "revision", "1.0.0+111111111111")
+	sourcetest.Ready[helmChart](l, "revision", "1.0.0+111111111111")
 	create(l, "both", func(o helmChart) {
 		from("GitRepository", "fleet", "charts/web")(o)
 		o.Spec.ReconcileStrategy, o.Spec.ValuesFiles = sourcev1.ReconcileStrategyRevision, []string{"charts/web/values.yaml", "envs/prod.yaml"}
 	})
-	both := helmtest.Ready[helmChart](l, "both", "1.0.0+111111111111.1")
+	both := sourcetest.Ready[helmChart](l, "both", "1.0.0+111111111111.1")
 	if got := values(l, both); got != "replicas: 3\n" {
 		t.Errorf("values %s", got)
 	}
 	create(l, "root", from("GitRepository", "fleet", "."))
-	helmtest.Ready[helmChart](l, "root", "0.0.1")
+	sourcetest.Ready[helmChart](l, "root", "0.0.1")
 
 	git(l, "fleet", secondCommit, tree("1.0.0", "b")) // the same version of the chart
-	helmtest.Ready[helmChart](l, "revision", "1.0.0+555555555555")
-	seen := helmtest.Until(l, "web", "seen the commit", func(o helmChart) bool { return o.Status.ObservedSourceArtifactRevision == secondCommit })
+	sourcetest.Ready[helmChart](l, "revision", "1.0.0+555555555555")
+	seen := sourcetest.Until(l, "web", "seen the commit", func(o helmChart) bool { return o.Status.ObservedSourceArtifactRevision == secondCommit })
 	if seen.Status.Artifact.Digest != obj.Status.Artifact.Digest || l.Count("web", "ChartPackageSucceeded") != 1 {
 		t.Errorf("a chart of the same version was packed again: %+v", seen.Status)
 	}
 	git(l, "fleet", firstCommit, tree("1.1.0", "b"))
-	helmtest.Ready[helmChart](l, "web", "1.1.0")
+	sourcetest.Ready[helmChart](l, "web", "1.1.0")
 }
 
 func TestChartFromBucketAndArchive(t *testing.T) {
@@ -80,9 +81,9 @@ func TestChartFromBucketAndArchive(t *testing.T) {
 		from("Bucket", "files", "charts/web")(o)
 		o.Spec.ReconcileStrategy = sourcev1.ReconcileStrategyRevision
 	})
-	helmtest.Ready[helmChart](l, "dir", "1.0.0+999999999999")
+	sourcetest.Ready[helmChart](l, "dir", "1.0.0+999999999999")
 	create(l, "archive", from("Bucket", "files", "packed-2.0.0.tgz"))
-	obj := helmtest.Ready[helmChart](l, "archive", "2.0.0")
+	obj := sourcetest.Ready[helmChart](l, "archive", "2.0.0")
 	if obj.Status.Conditions.Get("Ready").Message != "pulled 'packed' chart with version '2.0.0'" || *obj.Status.Artifact.Size != int64(len(packed)) {
 		t.Errorf("status %+v", obj.Status)
 	}
@@ -90,7 +91,7 @@ func TestChartFromBucketAndArchive(t *testing.T) {
 		from("Bucket", "files", "packed-2.0.0.tgz")(o)
 		o.Spec.ValuesFiles = []string{"envs/prod.yaml"}
 	})
-	if got := values(l, helmtest.Ready[helmChart](l, "changed", "2.0.0+1")); got != "replicas: 3\n" {
+	if got := values(l, sourcetest.Ready[helmChart](l, "changed", "2.0.0+1")); got != "replicas: 3\n" {
 		t.Errorf("values %s", got)
 	}
 }
@@ -119,7 +120,7 @@ func TestHostileTrees(t *testing.T) {
 	} {
 		name := strings.ReplaceAll(strings.ReplaceAll(path, "/", "-"), ".", "x")
 		create(l, name, from("GitRepository", "fleet", path))
-		if _, message := helmtest.Failed[helmChart](l, name, tc.reason); !strings.Contains(message, tc.says) {
+		if _, message := sourcetest.Failed[helmChart](l, name, tc.reason); !strings.Contains(message, tc.says) {
 			t.Errorf("%s: %s", path, message)
 		}
 	}
@@ -127,7 +128,7 @@ func TestHostileTrees(t *testing.T) {
 		from("GitRepository", "fleet", "charts/web")(o)
 		o.Spec.ValuesFiles = []string{"../../../../etc/passwd"}
 	})
-	if _, message := helmtest.Failed[helmChart](l, "values", "ValuesFilesError"); !strings.Contains(message, "no values file found at path '../../../../etc/passwd'") {
+	if _, message := sourcetest.Failed[helmChart](l, "values", "ValuesFilesError"); !strings.Contains(message, "no values file found at path '../../../../etc/passwd'") {
 		t.Error(message)
 	}
 }
@@ -137,7 +138,7 @@ func TestHostileTrees(t *testing.T) {
 func TestDependencies(t *testing.T) {
 	t.Parallel()
 	l, s := newLab(t)
-	helmtest.Ready[repository](l, "charts", "")
+	sourcetest.Ready[repository](l, "charts", "")
 	unknown := helmtest.Serve(t, false)
 	unknown.Offer(map[string][]byte{"other-0.1.0": helmtest.Chart(t, "other", "0.1.0", nil), "other-0.2.0": helmtest.Chart(t, "other", "0.2.0", nil)})
 	reg := registrytest.Start(t, registrytest.Options{})
@@ -154,13 +155,13 @@ func TestDependencies(t *testing.T) {
 	git(l, "fleet", firstCommit, files)
 	create(l, "web", from("GitRepository", "fleet", "web"))
 	want := []chart.Dependency{{Name: "demo", Version: "1.1.0"}, {Name: "lib", Version: "0.3.0"}, {Name: "other", Version: "0.2.0"}, {Name: "sidecar", Version: "3.1.0"}, {Name: "there", Version: "1.5.0"}}
-	obj := helmtest.Ready[helmChart](l, "web", "1.0.0")
+	obj := sourcetest.Ready[helmChart](l, "web", "1.0.0")
 	if got := vendored(l, obj); !slices.Equal(got, want) {
 		t.Errorf("dependencies %v, want %v", got, want)
 	}
 	digest := obj.Status.Artifact.Digest
 	create(l, "again", from("GitRepository", "fleet", "web"))
-	if again := helmtest.Ready[helmChart](l, "again", "1.0.0").Status.Artifact.Digest; again != digest {
+	if again := sourcetest.Ready[helmChart](l, "again", "1.0.0").Status.Artifact.Digest; again != digest {
 		t.Errorf("the same chart was packed as %s and %s", digest, again)
 	}
 
@@ -168,12 +169,12 @@ func TestDependencies(t *testing.T) {
 	git(l, "locked", secondCommit, files)
 	create(l, "locked", from("GitRepository", "locked", "web"))
 	want = []chart.Dependency{{Name: "other", Version: "0.1.0"}, {Name: "there", Version: "1.5.0"}}
-	if got := vendored(l, helmtest.Ready[helmChart](l, "locked", "1.0.0")); !slices.Equal(got, want) {
+	if got := vendored(l, sourcetest.Ready[helmChart](l, "locked", "1.0.0")); !slices.Equal(got, want) {
 		t.Errorf("locked dependencies %v, want %v", got, want)
 	}
 }
 
-func vendored(l *helmtest.Lab, o helmChart) []chart.Dependency {
+func vendored(l *sourcetest.Lab, o helmChart) []chart.Dependency {
 	l.Helper()
 	list, err := stored(l, o).Vendored(chart.Limits{})
 	l.Must(err)
@@ -188,23 +189,24 @@ func pushChart(t *testing.T, reg *registrytest.Server, repository, tag string, d
 
 func TestChartFromRegistry(t *testing.T) {
 	t.Parallel()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	reg := registrytest.Start(t, registrytest.Options{})
 	for _, v := range []string{"1.0.0", "1.1.0", "2.0.0-rc.1", "1.1.0_build.5"} {
 		pushChart(t, reg, "charts/demo", v, demo(l, strings.ReplaceAll(v, "_", "+")))
 	}
 	reg.Push(t, "charts/image", "1.0.0", nil, registrytest.Archive(t, map[string]string{"a": "b"}))
-	l.Repository("charts", "oci://"+reg.Host+"/charts", func(o repository) { o.Spec.Type, o.Spec.Insecure = "oci", true })
+	helmtest.Repository(l, "charts", "oci://"+reg.Host+"/charts", func(o repository) { o.Spec.Type, o.Spec.Insecure = "oci", true })
 	create(l, "range", func(o helmChart) { o.Spec.Version = "1.0.x" })
-	obj := helmtest.Ready[helmChart](l, "range", "1.0.0")
+	obj := sourcetest.Ready[helmChart](l, "range", "1.0.0")
 	if obj.Status.ObservedSourceArtifactRevision != "" || obj.Status.Conditions.Get("Ready").Message != "pulled 'demo' chart with version '1.0.0'" {
 		t.Errorf("status %+v", obj.Status)
 	}
 	create(l, "build", func(o helmChart) { o.Spec.Version = "1.1.0+build.5" })
-	helmtest.Ready[helmChart](l, "build", "1.1.0+build.5")
+	sourcetest.Ready[helmChart](l, "build", "1.1.0+build.5")
 	create(l, "values", func(o helmChart) { o.Spec.Version, o.Spec.ValuesFiles = "1.1.0", []string{"values-prod.yaml"} })
-	if got := values(l, helmtest.Ready[helmChart](l, "values", "1.1.0+1")); got != "image:\n  tag: v2\nreplicas: 3\n" {
+	if got := values(l, sourcetest.Ready[helmChart](l, "values", "1.1.0+1")); got != "image:\n  tag: v2\nreplicas: 3\n" {
 		t.Errorf("values %s", got)
 	}
 	for name, tc := range map[string]struct{ chart, version, says string }{
@@ -213,14 +215,14 @@ func TestChartFromRegistry(t *testing.T) {
 		"no-chart":   {"image", "1.0.0", "it is not a chart"},
 	} {
 		create(l, name, func(o helmChart) { o.Spec.Chart, o.Spec.Version = tc.chart, tc.version })
-		if obj, message := helmtest.Failed[helmChart](l, name, "ChartPullError"); !strings.Contains(message, tc.says) || obj.Status.Conditions.Get("Stalled") != nil {
+		if obj, message := sourcetest.Failed[helmChart](l, name, "ChartPullError"); !strings.Contains(message, tc.says) || obj.Status.Conditions.Get("Stalled") != nil {
 			t.Errorf("%s: %s", name, message)
 		}
 	}
 
 	// An exact version is known, whatever the interval.
 	create(l, "exact", func(o helmChart) { o.Spec.Version, o.Spec.Interval = "1.0.0", meta.NewDuration(20*time.Millisecond) })
-	helmtest.Ready[helmChart](l, "exact", "1.0.0")
+	sourcetest.Ready[helmChart](l, "exact", "1.0.0")
 	count := func() (n int) {
 		for _, r := range reg.Requests() {
 			if strings.HasSuffix(r.Path, "/demo/manifests/1.0.0") {
@@ -230,7 +232,7 @@ func TestChartFromRegistry(t *testing.T) {
 		return n
 	}
 	before := count()
-	helmtest.Request[helmChart](l, "exact", "again")
+	sourcetest.Request[helmChart](l, "exact", "again")
 	if after := count(); after != before {
 		t.Errorf("%d requests for a version that is there", after-before)
 	}
@@ -238,7 +240,8 @@ func TestChartFromRegistry(t *testing.T) {
 
 func TestLoginAtARegistry(t *testing.T) {
 	t.Parallel()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	open := registrytest.Start(t, registrytest.Options{})
 	_ = open
@@ -257,7 +260,7 @@ func TestLoginAtARegistry(t *testing.T) {
 		"nobody":    {"", "", "set spec.secretRef of the HelmRepository 'nobody'"},
 		"absent":    {"absent", "", "failed to get secret '" + l.Namespace + "/absent'"},
 	} {
-		l.Repository(name, url, func(o repository) {
+		helmtest.Repository(l, name, url, func(o repository) {
 			o.Spec.Type, o.Spec.Provider = "oci", tc.provider
 			if tc.secret != "" {
 				o.Spec.SecretRef = &meta.LocalObjectReference{Name: tc.secret}
@@ -268,7 +271,7 @@ func TestLoginAtARegistry(t *testing.T) {
 		if tc.says == "NAME_UNKNOWN" { // the login was good: there are no charts
 			reason = "ChartPullError"
 		}
-		if _, message := helmtest.Failed[helmChart](l, name, reason); !strings.Contains(message, tc.says) || strings.Contains(message, "hunter") {
+		if _, message := sourcetest.Failed[helmChart](l, name, reason); !strings.Contains(message, tc.says) || strings.Contains(message, "hunter") {
 			t.Errorf("%s: %s", name, message)
 		}
 	}

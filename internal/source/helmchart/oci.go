@@ -15,8 +15,8 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
-	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 )
 
 // legacyContentMediaType is what Helm called the layer of a chart in its first versions.
@@ -32,7 +32,7 @@ type opened struct {
 }
 
 // fromRegistry takes the chart from a registry.
-func (p *poll) fromRegistry(ctx context.Context, f *found) *failure {
+func (p *poll) fromRegistry(ctx context.Context, f *found) *attempt.Failure {
 	repo, err := p.registry(ctx)
 	if err != nil {
 		return p.unpulled(err)
@@ -78,7 +78,7 @@ func (p *poll) memory() opened {
 
 // registry opens the repository of the chart, or takes the one of the last time if nothing that it is made of has changed.
 func (p *poll) registry(ctx context.Context) (*registry.Repository, error) {
-	made, known := versions.Of(p.cluster, p.src.repository)
+	made, known := helmaccess.Versions(p.cluster, p.src.repository)
 	made += "/" + p.obj.Spec.Chart
 	m := p.memory()
 	if known && m.repo != nil && m.versions == made && (m.until.IsZero() || time.Now().Before(m.until)) {

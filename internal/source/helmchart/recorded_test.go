@@ -17,6 +17,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 const recordedHost = "http://127.0.0.1:19500"
@@ -30,7 +31,8 @@ func TestRecorded(t *testing.T) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		t.Skipf("no recording in %s; set FLUX_RECORDED to its directory", dir)
 	}
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	s := helmtest.Serve(t, false)
 	packed, err := filepath.Glob(filepath.Join(dir, "inputs", "charts-packed", "*"))
@@ -48,7 +50,7 @@ func TestRecorded(t *testing.T) {
 			spec.URL = strings.Replace(spec.URL, recordedHost, s.URL, 1)
 			return spec
 		}()})
-		obj := helmtest.Until(l, name, "as recorded", func(o repository) bool { return same(o.Status.Conditions, recorded.Status.Conditions, s.URL) })
+		obj := sourcetest.Until(l, name, "as recorded", func(o repository) bool { return same(o.Status.Conditions, recorded.Status.Conditions, s.URL) })
 		compare(l, name, obj.Status.Artifact, recorded.Status.Artifact)
 		if obj.Status.ObservedGeneration != recorded.Status.ObservedGeneration {
 			t.Errorf("%s: observedGeneration %d, want %d", name, obj.Status.ObservedGeneration, recorded.Status.ObservedGeneration)
@@ -59,7 +61,7 @@ func TestRecorded(t *testing.T) {
 		recorded := &sourcev1.HelmChart{}
 		load(l, filepath.Join(dir, "objects", "HelmChart_"+name+".yaml"), recorded)
 		l.Create(&sourcev1.HelmChart{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: *recorded.Spec.DeepCopy()})
-		obj := helmtest.Until(l, name, "as recorded", func(o helmChart) bool { return same(o.Status.Conditions, recorded.Status.Conditions, s.URL) })
+		obj := sourcetest.Until(l, name, "as recorded", func(o helmChart) bool { return same(o.Status.Conditions, recorded.Status.Conditions, s.URL) })
 		if name == "demo-git" { // upstream packs with the time of the day
 			recorded.Status.Artifact.Digest, recorded.Status.Artifact.Size = obj.Status.Artifact.Digest, obj.Status.Artifact.Size
 		}
@@ -72,14 +74,14 @@ func TestRecorded(t *testing.T) {
 	l.Event("demo-git", "ChartPackageSucceeded", "packaged 'demo' chart with version '1.0.0+591cf67c8668'")
 }
 
-func load(l *helmtest.Lab, file string, into any) {
+func load(l *sourcetest.Lab, file string, into any) {
 	l.Helper()
 	data, err := os.ReadFile(file)
 	l.Must(err)
 	l.Must(yaml.Unmarshal(data, into))
 }
 
-func readDir(l *helmtest.Lab, dir string) map[string]string {
+func readDir(l *sourcetest.Lab, dir string) map[string]string {
 	l.Helper()
 	files := map[string]string{}
 	l.Must(fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
@@ -106,7 +108,7 @@ func same(got, want meta.Conditions, url string) bool {
 	return slices.Equal(describe(got), describe(want))
 }
 
-func compare(l *helmtest.Lab, name string, got, want *meta.Artifact) {
+func compare(l *sourcetest.Lab, name string, got, want *meta.Artifact) {
 	l.Helper()
 	if got == nil || want == nil {
 		if got != want {
@@ -127,7 +129,8 @@ func TestSwap(t *testing.T) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		t.Skipf("no recording in %s; set FLUX_RECORDED to its directory", dir)
 	}
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	s := helmtest.Serve(t, false)
 	recorded := &sourcev1.HelmChart{}
 	load(l, filepath.Join(dir, "objects", "HelmChart_flux-system-hr-chart.yaml"), recorded)
@@ -146,7 +149,7 @@ func TestSwap(t *testing.T) {
 	s.Put("/charts/index.yaml", index)
 	l.Create(&sourcev1.HelmRepository{ObjectMeta: metav1.ObjectMeta{Name: "charts"}, Spec: sourcev1.HelmRepositorySpec{URL: s.RepositoryURL(), Interval: repo.Spec.Interval}})
 	l.Create(&sourcev1.HelmChart{ObjectMeta: metav1.ObjectMeta{Name: "flux-system-hr-chart"}, Spec: recorded.Spec})
-	obj, source := helmtest.Get[helmChart](l, "flux-system-hr-chart"), helmtest.Get[repository](l, "charts")
+	obj, source := sourcetest.Get[helmChart](l, "flux-system-hr-chart"), sourcetest.Get[repository](l, "charts")
 	obj.Status, source.Status = recorded.Status, repo.Status
 	obj.Status.ObservedGeneration, source.Status.ObservedGeneration = obj.Generation, source.Generation
 	for i := range obj.Status.Conditions {
@@ -155,11 +158,11 @@ func TestSwap(t *testing.T) {
 	l.Must(l.Client.Status().Update(context.Background(), source))
 	l.Must(l.Client.Status().Update(context.Background(), obj))
 	start(l)
-	after := helmtest.Request[helmChart](l, "flux-system-hr-chart", "swapped")
+	after := sourcetest.Request[helmChart](l, "flux-system-hr-chart", "swapped")
 	if a := after.Status.Artifact; a.Digest != recorded.Status.Artifact.Digest || !a.LastUpdateTime.Time.Time.Equal(recorded.Status.Artifact.LastUpdateTime.Time.Time) {
 		t.Errorf("artifact %+v, want %+v", a, recorded.Status.Artifact)
 	}
-	if a := helmtest.Request[repository](l, "charts", "swapped").Status.Artifact; a.Digest != repo.Status.Artifact.Digest || a.Revision != repo.Status.Artifact.Revision {
+	if a := sourcetest.Request[repository](l, "charts", "swapped").Status.Artifact; a.Digest != repo.Status.Artifact.Digest || a.Revision != repo.Status.Artifact.Revision {
 		t.Errorf("artifact %+v, want %+v", a, repo.Status.Artifact)
 	}
 	if n := l.Count("charts", "NewArtifact") + l.Count("flux-system-hr-chart", "ChartPullSucceeded"); n != 0 {

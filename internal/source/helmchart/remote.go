@@ -13,11 +13,12 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
 )
 
 // fromRepository takes the chart from a Helm repository with an index.
-func (p *poll) fromRepository(ctx context.Context, f *found) *failure {
+func (p *poll) fromRepository(ctx context.Context, f *found) *attempt.Failure {
 	list, err := p.stored(ctx, p.src.artifact, p.obj.Spec.Chart)
 	var content *contentError
 	switch {
@@ -51,7 +52,7 @@ func (p *poll) fromRepository(ctx context.Context, f *found) *failure {
 }
 
 // unresolved says that the chart is not in the repository; a new index wakes the object.
-func (p *poll) unresolved(err error) *failure {
+func (p *poll) unresolved(err error) *attempt.Failure {
 	return buildFailed(chartReference, fmt.Errorf("failed to get chart version for remote reference: %w", err))
 }
 
@@ -62,7 +63,7 @@ func (e *contentError) Unwrap() error { return e.error }
 
 // stored looks a chart up in the stored index of a repository.
 func (c *controller) stored(ctx context.Context, a *meta.Artifact, name string) ([]index.Version, error) {
-	file, done, err := c.openIndex(ctx, refOf(a))
+	file, done, err := c.openIndex(ctx, artifact.RefOf(a))
 	if err != nil {
 		return nil, &contentError{err}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
 )
 
@@ -51,7 +52,7 @@ func (s *source) lane() string {
 }
 
 // source reads the source from the cache, which wakes us when it changes.
-func (c *controller) source(ctx context.Context, obj *sourcev1.HelmChart) (*source, *failure) {
+func (c *controller) source(ctx context.Context, obj *sourcev1.HelmChart) (*source, *attempt.Failure) {
 	ref := obj.Spec.SourceRef
 	kinds := map[string]func() client.Object{
 		sourcev1.HelmRepositoryKind: func() client.Object { return &sourcev1.HelmRepository{} },
@@ -60,8 +61,8 @@ func (c *controller) source(ctx context.Context, obj *sourcev1.HelmChart) (*sour
 	}
 	make, ok := kinds[ref.Kind]
 	if !ok {
-		return nil, &failure{condition: sourcev1.FetchFailedCondition, reason: unsupportedSourceKindReason, stalled: true, err: fmt.Errorf(
-			"failed to get source: unsupported source kind '%s'; spec.sourceRef.kind must be one of: HelmRepository, GitRepository, Bucket", ref.Kind)}
+		return nil, attempt.Stall(unsupportedSourceKindReason, fmt.Errorf(
+			"failed to get source: unsupported source kind '%s'; spec.sourceRef.kind must be one of: HelmRepository, GitRepository, Bucket", ref.Kind))
 	}
 	found := make()
 	err := c.objects.Get(ctx, types.NamespacedName{Namespace: obj.Namespace, Name: ref.Name}, found)
@@ -70,7 +71,7 @@ func (c *controller) source(ctx context.Context, obj *sourcev1.HelmChart) (*sour
 		if apierrors.IsNotFound(errors.Unwrap(err)) {
 			err = fmt.Errorf("%w; create the %s, or correct spec.sourceRef", err, ref.Kind)
 		}
-		return nil, &failure{condition: sourcev1.FetchFailedCondition, reason: sourceUnavailableReason, err: err}
+		return nil, attempt.Fetch(sourceUnavailableReason, err)
 	}
 	s := &source{kind: ref.Kind, name: ref.Name}
 	if s.repository, ok = found.(*sourcev1.HelmRepository); ok {
@@ -91,24 +92,23 @@ func (c *controller) source(ctx context.Context, obj *sourcev1.HelmChart) (*sour
 	return s, nil
 }
 
-func noArtifact(s *source) *failure {
-	return &failure{
-		condition: sourcev1.FetchFailedCondition, reason: sourcev1.NoSourceArtifactReason, waiting: true,
-		err: fmt.Errorf("no artifact available for %s source '%s'", s.kind, s.name),
-	}
+func noArtifact(s *source) *attempt.Failure {
+	return attempt.Fetch(sourcev1.NoSourceArtifactReason, fmt.Errorf("no artifact available for %s source '%s'", s.kind, s.name)).Wait()
 }
 
 var chartName = regexp.MustCompile(`^([-a-z0-9]+/?\.?)+$`)
 
 // checkSpec finds what no repetition would mend.
-func checkSpec(obj *sourcev1.HelmChart, s *source) *failure {
+func checkSpec(obj *sourcev1.HelmChart, s *source) *attempt.Failure {
 	if s.repository != nil && !chartName.MatchString(obj.Spec.Chart) {
 		return buildFailed(chartReference, fmt.Errorf(
 			"invalid chart name '%s', a valid name must be lower case letters and numbers and MAY be separated with dashes (-), slashes (/) or periods (.)", obj.Spec.Chart))
 	}
 	if obj.Spec.Verify != nil && !s.isRegistry() {
-		return buildFailed(chartVerification, fmt.Errorf(
-			"spec.verify works for charts of a HelmRepository of the type oci only, and '%s' is not one; remove the field, or take the chart from a registry", s.name)).stall()
+		f := buildFailed(chartVerification, fmt.Errorf(
+			"spec.verify works for charts of a HelmRepository of the type oci only, and '%s' is not one; remove the field, or take the chart from a registry", s.name))
+		f.Stalled = true
+		return f
 	}
 	return nil
 }

@@ -7,8 +7,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/trust"
 	"github.com/gitops-toolkit/flux/internal/verify"
 )
@@ -20,22 +21,14 @@ type verdict struct {
 }
 
 // trustVersion names the Secrets with what signatures are verified by, "" if the kernel cannot tell.
-func (p *poll) trustVersion() (text string) {
-	for _, name := range trust.OfChart(p.obj.Spec.Verify).Secrets() {
-		ref := kernel.Secret(name)
-		ref.Namespace = p.obj.Namespace
-		v, ok := p.cluster.Version(p.obj.Namespace, ref)
-		if !ok {
-			return ""
-		}
-		text += "/" + v
-	}
+func (p *poll) trustVersion() string {
+	text, _ := access.State(p.cluster, p.obj.Namespace, "", trust.OfChart(p.obj.Spec.Verify).Secrets())
 	return text
 }
 
 // verify looks for a signature of the chart if the spec wants one. The same chart is not looked at again while this
 // process knows that nothing has changed.
-func (p *poll) verify(ctx context.Context, repo *registry.Repository, digest, version string, f *found) *failure {
+func (p *poll) verify(ctx context.Context, repo *registry.Repository, digest, version string, f *found) *attempt.Failure {
 	spec := trust.OfChart(p.obj.Spec.Verify)
 	if spec == nil {
 		return nil
@@ -77,17 +70,12 @@ func (p *poll) decide(ctx context.Context, spec *trust.Spec, repo *registry.Repo
 }
 
 // unverified words a failure, with what to do next.
-func (p *poll) unverified(spec *trust.Spec, err error) *failure {
+func (p *poll) unverified(spec *trust.Spec, err error) *attempt.Failure {
 	switch {
 	case errors.Is(err, verify.ErrUnsigned) && len(spec.Secrets()) > 0:
 		err = fmt.Errorf("%w; sign the chart, or trust its signer in the Secret '%s/%s'", err, p.obj.Namespace, spec.Secrets()[0])
 	case errors.Is(err, verify.ErrUnsigned):
 		err = fmt.Errorf("%w; sign the chart, or trust its signer in spec.verify.matchOIDCIdentity", err)
 	}
-	f := buildFailed(chartVerification, spec.Failed(err))
-	var throttle *registry.ThrottledError
-	if errors.As(err, &throttle) {
-		f.after = min(throttle.After, maxThrottle)
-	}
-	return f
+	return buildFailed(chartVerification, spec.Failed(err))
 }

@@ -25,13 +25,13 @@ import (
 	"errors"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
-	"github.com/gitops-toolkit/flux/internal/source/helmaccess/versions"
 )
 
 // Options of the controller. Artifacts, Connections and Indexes are shared by the process, and required.
@@ -85,7 +85,13 @@ func Kind() kernel.Kind[*sourcev1.HelmRepository] {
 // controller reconciles HelmRepositories.
 type controller struct {
 	Options
-	cluster versions.Cluster
+	cluster cluster
+}
+
+// cluster reads Secrets, and tells their versions without a request; the kernel's Manager does.
+type cluster interface {
+	access.Secrets
+	access.Versions
 }
 
 // request is one pass over a HelmRepository.
@@ -102,13 +108,13 @@ func (c *controller) References(obj *sourcev1.HelmRepository) (refs []kernel.Ref
 // Reconcile makes one attempt: it starts the job, or concludes from its result.
 func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
 	if f := checkSpec(req.Object); f != nil {
-		return f.outcome(req)
+		return f.Outcome(req, failConditions)
 	}
 	if req.Job != nil && !req.Job.Superseded {
 		return conclude(req)
 	}
 	p := &poll{controller: c, req: req, obj: req.Object}
-	made, _ := versions.Of(c.cluster, req.Object)
+	made, _ := helmaccess.Versions(c.cluster, req.Object)
 	// Other credentials overtake a poll that hangs on the old ones.
 	return kernel.Working(kernel.Job{Key: "poll/" + made, Lane: helmaccess.Host(req.Object.Spec.URL), Run: p.run})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 type repository = *sourcev1.HelmRepository
@@ -24,14 +25,14 @@ type repository = *sourcev1.HelmRepository
 func TestLifeOfARepository(t *testing.T) {
 	t.Parallel()
 	l, s := lab(t)
-	l.Repository("charts", s.RepositoryURL(), nil)
-	obj := helmtest.Ready[repository](l, "charts", "")
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
+	obj := sourcetest.Ready[repository](l, "charts", "")
 	a := obj.Status.Artifact
 	dir := "helmrepository/" + l.Namespace + "/charts/"
-	if path := dir + "index-" + strings.TrimPrefix(a.Revision, "sha256:") + ".yaml"; a.Path != path || a.URL != "http://"+helmtest.Advertised+"/"+path || a.Metadata != nil {
+	if path := dir + "index-" + strings.TrimPrefix(a.Revision, "sha256:") + ".yaml"; a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || a.Metadata != nil {
 		t.Errorf("artifact %+v", a)
 	}
-	if want := "http://" + helmtest.Advertised + "/" + dir + "index.yaml"; obj.Status.URL != want {
+	if want := "http://" + sourcetest.Advertised + "/" + dir + "index.yaml"; obj.Status.URL != want {
 		t.Errorf("status.url %s, want %s", obj.Status.URL, want)
 	}
 	if c := obj.Status.Conditions; len(c) != 2 || c.Get("ArtifactInStorage").Message != "stored artifact: revision '"+a.Revision+"'" || c.Get("Ready").Message != c.Get("ArtifactInStorage").Message {
@@ -44,7 +45,7 @@ func TestLifeOfARepository(t *testing.T) {
 	}
 
 	offer(l, s, "demo-1.0.0", "demo-1.1.0", "demo-2.0.0")
-	second := helmtest.Request[repository](l, "charts", "two").Status.Artifact
+	second := sourcetest.Request[repository](l, "charts", "two").Status.Artifact
 	if second.Revision == a.Revision {
 		t.Errorf("a changed index has the revision of before: %+v", second)
 	}
@@ -56,7 +57,7 @@ func TestLifeOfARepository(t *testing.T) {
 		t.Errorf("left in the temporary directory: %v, %v", left, err)
 	}
 	l.Must(l.Client.Delete(context.Background(), obj))
-	helmtest.Gone[repository](l, "charts")
+	sourcetest.Gone[repository](l, "charts")
 	for _, pattern := range []string{dir + "*", ".indexes/*"} {
 		if left, err := filepath.Glob(filepath.Join(l.Data, pattern)); err != nil || len(left) != 0 {
 			t.Errorf("files of the deleted object: %v, %v", left, err)
@@ -75,12 +76,13 @@ func size(n int64) string {
 // restart.
 func TestIdlePollsCostOneRequest(t *testing.T) {
 	t.Parallel()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	stop := start(l)
 	s := helmtest.Serve(t, false)
 	offer(l, s, "demo-1.0.0")
-	l.Repository("charts", s.RepositoryURL(), func(o repository) { *o.Spec.Interval = meta.NewDuration(100 * time.Millisecond) })
-	before := helmtest.Ready[repository](l, "charts", "")
+	helmtest.Repository(l, "charts", s.RepositoryURL(), func(o repository) { *o.Spec.Interval = meta.NewDuration(100 * time.Millisecond) })
+	before := sourcetest.Ready[repository](l, "charts", "")
 	idle := func() {
 		s.Until(t, "polled ten times", func(seen []helmtest.Seen) bool { return len(seen) >= 10 })
 		for _, r := range s.Requests() {
@@ -88,7 +90,7 @@ func TestIdlePollsCostOneRequest(t *testing.T) {
 				t.Errorf("a poll cost %+v", r)
 			}
 		}
-		if after := helmtest.Get[repository](l, "charts"); after.ResourceVersion != before.ResourceVersion {
+		if after := sourcetest.Get[repository](l, "charts"); after.ResourceVersion != before.ResourceVersion {
 			t.Errorf("the object was written by an idle poll: %+v", after.Status)
 		}
 	}
@@ -111,9 +113,9 @@ func TestServerWithoutValidators(t *testing.T) {
 	s.Respond(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "apiVersion: v1\nentries: {}\n")
 	})
-	l.Repository("charts", s.RepositoryURL(), nil)
-	first := helmtest.Ready[repository](l, "charts", "").Status.Artifact
-	second := helmtest.Request[repository](l, "charts", "again").Status.Artifact
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
+	first := sourcetest.Ready[repository](l, "charts", "").Status.Artifact
+	second := sourcetest.Request[repository](l, "charts", "again").Status.Artifact
 	if first.Revision != second.Revision || !first.LastUpdateTime.Time.Time.Equal(second.LastUpdateTime.Time.Time) || l.Count("charts", "NewArtifact") != 1 {
 		t.Errorf("an unchanged index was stored again: %+v, %+v", first, second)
 	}
@@ -123,11 +125,11 @@ func TestServerWithoutValidators(t *testing.T) {
 func TestLostArtifactIsRebuilt(t *testing.T) {
 	t.Parallel()
 	l, s := lab(t)
-	l.Repository("charts", s.RepositoryURL(), nil)
-	a := helmtest.Ready[repository](l, "charts", "").Status.Artifact
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
+	a := sourcetest.Ready[repository](l, "charts", "").Status.Artifact
 	file := filepath.Join(l.Data, filepath.FromSlash(a.Path))
 	l.Must(os.Remove(file))
-	helmtest.Request[repository](l, "charts", "again")
+	sourcetest.Request[repository](l, "charts", "again")
 	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
 	}
@@ -140,8 +142,8 @@ func TestLostArtifactIsRebuilt(t *testing.T) {
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	l, s := lab(t)
-	l.Repository("charts", s.RepositoryURL(), nil)
-	good := helmtest.Ready[repository](l, "charts", "").Status.Artifact
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
+	good := sourcetest.Ready[repository](l, "charts", "").Status.Artifact
 	for i, tc := range []struct {
 		respond       http.HandlerFunc
 		reason, says  string
@@ -164,7 +166,7 @@ func TestFailures(t *testing.T) {
 	} {
 		s.Respond(tc.respond)
 		l.Patch(&sourcev1.HelmRepository{}, "charts", fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"%d"}}}`, i))
-		obj := helmtest.Until(l, "charts", tc.says, func(o repository) bool {
+		obj := sourcetest.Until(l, "charts", tc.says, func(o repository) bool {
 			c := o.Status.Conditions.Get("Ready")
 			return c.Status == metav1.ConditionFalse && c.Reason == tc.reason && strings.Contains(c.Message, tc.says)
 		})
@@ -176,7 +178,7 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	s.Respond(nil)
-	obj := helmtest.Ready[repository](l, "charts", good.Revision)
+	obj := sourcetest.Ready[repository](l, "charts", good.Revision)
 	if len(obj.Status.Conditions) != 2 {
 		t.Errorf("conditions after the recovery: %+v", obj.Status.Conditions)
 	}
@@ -197,21 +199,22 @@ func TestCredentials(t *testing.T) {
 		"half":      {"half", "AuthenticationFailed", "required fields 'username' and 'password'"},
 		"wrong":     {"wrong", "Failed", "401 Unauthorized; check the login in the Secret '" + l.Namespace + "/wrong'"},
 	} {
-		l.Repository(name, s.RepositoryURL(), withSecret(tc.secret))
-		if _, message := helmtest.Failed[repository](l, name, tc.reason); !strings.Contains(message, tc.says) || strings.Contains(message, "hunter") {
+		helmtest.Repository(l, name, s.RepositoryURL(), withSecret(tc.secret))
+		if _, message := sourcetest.Failed[repository](l, name, tc.reason); !strings.Contains(message, tc.says) || strings.Contains(message, "hunter") {
 			t.Errorf("%s: %s", name, message)
 		}
 	}
 	l.Secret("right", "username", "user", "password", "hunter2")
-	l.Repository("right", s.RepositoryURL(), withSecret("right"))
-	helmtest.Ready[repository](l, "right", "")
+	helmtest.Repository(l, "right", s.RepositoryURL(), withSecret("right"))
+	sourcetest.Ready[repository](l, "right", "")
 	l.Secret("absent", "username", "user", "password", "hunter2")
-	helmtest.Ready[repository](l, "no-secret", "") // its appearance acts at once
+	sourcetest.Ready[repository](l, "no-secret", "") // its appearance acts at once
 }
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	s := helmtest.Serve(t, true)
 	offer(l, s, "demo-1.0.0")
@@ -219,17 +222,17 @@ func TestTLS(t *testing.T) {
 	l.Secret("ca", "ca.crt", ca)
 	l.Secret("old", "caFile", ca)
 	l.Secret("none", "other", "x")
-	l.Repository("untrusted", s.RepositoryURL(), nil)
-	if _, message := helmtest.Failed[repository](l, "untrusted", "Failed"); !strings.Contains(message, "not trusted") {
+	helmtest.Repository(l, "untrusted", s.RepositoryURL(), nil)
+	if _, message := sourcetest.Failed[repository](l, "untrusted", "Failed"); !strings.Contains(message, "not trusted") {
 		t.Error(message)
 	}
 	ref := func(name string) *meta.LocalObjectReference { return &meta.LocalObjectReference{Name: name} }
-	l.Repository("trusted", s.RepositoryURL(), func(o repository) { o.Spec.CertSecretRef = ref("ca") })
-	l.Repository("deprecated", s.RepositoryURL(), func(o repository) { o.Spec.SecretRef = ref("old") })
-	l.Repository("empty", s.RepositoryURL(), func(o repository) { o.Spec.CertSecretRef = ref("none") })
-	helmtest.Ready[repository](l, "trusted", "")
-	helmtest.Ready[repository](l, "deprecated", "")
-	if _, message := helmtest.Failed[repository](l, "empty", "AuthenticationFailed"); !strings.Contains(message, "ca.crt") {
+	helmtest.Repository(l, "trusted", s.RepositoryURL(), func(o repository) { o.Spec.CertSecretRef = ref("ca") })
+	helmtest.Repository(l, "deprecated", s.RepositoryURL(), func(o repository) { o.Spec.SecretRef = ref("old") })
+	helmtest.Repository(l, "empty", s.RepositoryURL(), func(o repository) { o.Spec.CertSecretRef = ref("none") })
+	sourcetest.Ready[repository](l, "trusted", "")
+	sourcetest.Ready[repository](l, "deprecated", "")
+	if _, message := sourcetest.Failed[repository](l, "empty", "AuthenticationFailed"); !strings.Contains(message, "ca.crt") {
 		t.Error(message)
 	}
 }
@@ -238,26 +241,26 @@ func TestTLS(t *testing.T) {
 func TestRegistryIsData(t *testing.T) {
 	t.Parallel()
 	l, s := lab(t)
-	l.Repository("wrong", "oci://registry.example/charts", nil)
-	if _, message := helmtest.Failed[repository](l, "wrong", "URLInvalid"); message != "invalid Helm repository URL: 'oci' URL scheme cannot be used with 'default' HelmRepository type" {
+	helmtest.Repository(l, "wrong", "oci://registry.example/charts", nil)
+	if _, message := sourcetest.Failed[repository](l, "wrong", "URLInvalid"); message != "invalid Helm repository URL: 'oci' URL scheme cannot be used with 'default' HelmRepository type" {
 		t.Error(message)
 	}
-	l.Repository("charts", s.RepositoryURL(), nil)
-	a := helmtest.Ready[repository](l, "charts", "").Status.Artifact
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
+	a := sourcetest.Ready[repository](l, "charts", "").Status.Artifact
 	l.Patch(&sourcev1.HelmRepository{}, "charts", `{"spec":{"type":"oci","url":"oci://registry.example/charts"}}`)
 	bare := func(o repository) bool {
 		return len(o.Finalizers) == 0 && o.Status.Artifact == nil && len(o.Status.Conditions) == 0 && o.Status.ObservedGeneration == 0
 	}
-	helmtest.Until(l, "charts", "bare", bare)
+	sourcetest.Until(l, "charts", "bare", bare)
 	if _, err := os.Stat(filepath.Join(l.Data, filepath.FromSlash(a.Path))); !os.IsNotExist(err) {
 		t.Errorf("the artifact is still there: %v", err)
 	}
-	l.Repository("registry", "oci://registry.example/charts", func(o repository) { o.Spec.Type = "oci" })
-	helmtest.Until(l, "registry", "bare", bare)
+	helmtest.Repository(l, "registry", "oci://registry.example/charts", func(o repository) { o.Spec.Type = "oci" })
+	sourcetest.Until(l, "registry", "bare", bare)
 	l.Must(l.Client.Delete(context.Background(), &sourcev1.HelmRepository{ObjectMeta: metav1.ObjectMeta{Name: "registry", Namespace: l.Namespace}}))
-	helmtest.Gone[repository](l, "registry")
+	sourcetest.Gone[repository](l, "registry")
 	l.Patch(&sourcev1.HelmRepository{}, "charts", `{"spec":{"type":"default","url":"`+s.RepositoryURL()+`"}}`)
-	helmtest.Ready[repository](l, "charts", a.Revision)
+	sourcetest.Ready[repository](l, "charts", a.Revision)
 }
 
 // TestHangingServerStopsNobody and is overtaken by a new spec.
@@ -274,15 +277,15 @@ func TestHangingServerStopsNobody(t *testing.T) {
 		}
 	})
 	for i := range 6 {
-		l.Repository(fmt.Sprintf("hangs-%d", i), hangs.RepositoryURL(), nil)
+		helmtest.Repository(l, fmt.Sprintf("hangs-%d", i), hangs.RepositoryURL(), nil)
 	}
-	l.Repository("charts", s.RepositoryURL(), nil)
-	helmtest.Ready[repository](l, "charts", "")
+	helmtest.Repository(l, "charts", s.RepositoryURL(), nil)
+	sourcetest.Ready[repository](l, "charts", "")
 	l.Patch(&sourcev1.HelmRepository{}, "hangs-0", `{"spec":{"url":"`+s.RepositoryURL()+`"}}`)
-	helmtest.Ready[repository](l, "hangs-0", "")
+	sourcetest.Ready[repository](l, "hangs-0", "")
 	short := meta.NewDuration(200 * time.Millisecond)
-	l.Repository("impatient", hangs.RepositoryURL(), func(o repository) { o.Spec.Timeout = &short })
-	if _, message := helmtest.Failed[repository](l, "impatient", "Failed"); !strings.Contains(message, "raise spec.timeout (200ms)") {
+	helmtest.Repository(l, "impatient", hangs.RepositoryURL(), func(o repository) { o.Spec.Timeout = &short })
+	if _, message := sourcetest.Failed[repository](l, "impatient", "Failed"); !strings.Contains(message, "raise spec.timeout (200ms)") {
 		t.Error(message)
 	}
 }
@@ -290,11 +293,11 @@ func TestHangingServerStopsNobody(t *testing.T) {
 func TestSuspended(t *testing.T) {
 	t.Parallel()
 	l, s := lab(t)
-	l.Repository("charts", s.RepositoryURL(), func(o repository) { o.Spec.Suspend = true })
-	helmtest.Request[repository](l, "charts", "one")
+	helmtest.Repository(l, "charts", s.RepositoryURL(), func(o repository) { o.Spec.Suspend = true })
+	sourcetest.Request[repository](l, "charts", "one")
 	if seen := s.Requests(); len(seen) != 0 {
 		t.Errorf("a suspended object cost %+v", seen)
 	}
 	l.Patch(&sourcev1.HelmRepository{}, "charts", `{"spec":{"suspend":false}}`)
-	helmtest.Ready[repository](l, "charts", "")
+	sourcetest.Ready[repository](l, "charts", "")
 }

@@ -10,24 +10,18 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
-
-// maxThrottle is the longest pause that a server is granted.
-const maxThrottle = time.Hour
 
 // unfetched is the failure to fetch the index, with its cause where the text does not tell it, and what to do next. The
 // text that people and their alerts know stays at the beginning, and is all there is about a URL without an index.
-func (p *poll) unfetched(err error) *failure {
+func (p *poll) unfetched(err error) *attempt.Failure {
 	var status *repo.StatusError
 	errors.As(err, &status)
 	if next := next(p.obj, status, err); next != "" {
 		err = fmt.Errorf("%w; %s", err, next)
 	}
-	f := fetchFailed(meta.FailedReason, fmt.Errorf("failed to fetch Helm repository index: failed to cache index to temporary file: %w", err))
-	if status != nil && status.After > 0 {
-		f.after = min(status.After, maxThrottle)
-	}
-	return f
+	return attempt.Fetch(meta.FailedReason, fmt.Errorf("failed to fetch Helm repository index: failed to cache index to temporary file: %w", err))
 }
 
 func next(obj *sourcev1.HelmRepository, status *repo.StatusError, err error) string {

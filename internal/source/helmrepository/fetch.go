@@ -11,6 +11,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // fetched is an index as the server has it.
@@ -29,12 +30,12 @@ func (f *fetched) remove() {
 }
 
 // fetch asks for the index, on the condition that it has changed.
-func (p *poll) fetch(ctx context.Context, r *repo.Repository, f *found) (*fetched, *failure) {
+func (p *poll) fetch(ctx context.Context, r *repo.Repository, f *found) (*fetched, *attempt.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())
 	defer cancel()
 	file, err := os.CreateTemp(p.TempDir, "index-")
 	if err != nil {
-		return nil, fetchFailed(meta.FailedReason, fmt.Errorf("failed to create a temporary file for the index: %w", err))
+		return nil, attempt.Fetch(meta.FailedReason, fmt.Errorf("failed to create a temporary file for the index: %w", err))
 	}
 	out := &fetched{file: file}
 	sums := p.sums()
@@ -42,7 +43,7 @@ func (p *poll) fetch(ctx context.Context, r *repo.Repository, f *found) (*fetche
 	out.validators, err = r.Index(ctx, known, p.MaxIndex, io.MultiWriter(append(sums.writers(), file)...))
 	if errors.Is(err, repo.ErrNotModified) {
 		out.remove()
-		return &fetched{revision: artifact.Digest(f.artifact.Revision), validators: known}, nil
+		return &fetched{revision: artifact.Digest(f.Artifact.Revision), validators: known}, nil
 	}
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)

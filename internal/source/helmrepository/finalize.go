@@ -3,27 +3,22 @@ package helmrepository
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
-	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
 // Finalize removes the artifacts of an object that goes away, or becomes a registry.
 func (c *controller) Finalize(ctx context.Context, req *request) kernel.Outcome {
-	n, err := c.Artifacts.Delete(ctx, storeKind, req.Object.Namespace, req.Object.Name)
-	if err == nil && c.MemoDir != "" {
-		if err = os.Remove(c.memoFile(req.Object.Namespace, req.Object.Name)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
+	return c.shelf(req.Object).Clear(ctx, req, func() error {
+		if c.MemoDir == "" {
+			return nil
 		}
-	}
-	if err != nil {
-		return kernel.Failed(sourcev1.GarbageCollectionFailedReason, fmt.Errorf("garbage collection for deleted resource failed: %w", err)).Backoff()
-	}
-	if n > 0 {
-		req.Event(kernel.Trace("GarbageCollectionSucceeded", "garbage collected artifacts for deleted resource", nil))
-	}
-	return kernel.Done("", "")
+		err := os.Remove(c.memoFile(req.Object.Namespace, req.Object.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
 }

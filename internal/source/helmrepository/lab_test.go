@@ -9,10 +9,11 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/source/helmrepository"
 	"github.com/gitops-toolkit/flux/internal/source/helmtest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 // start runs the controller in a lab.
-func start(l *helmtest.Lab) (stop func()) {
+func start(l *sourcetest.Lab) (stop func()) {
 	l.Helper()
 	return l.Start(func(m *kernel.Manager) error {
 		return helmrepository.Register(m, helmrepository.Options{
@@ -23,16 +24,17 @@ func start(l *helmtest.Lab) (stop func()) {
 }
 
 // lab is a lab with the controller and a Helm repository that has demo 1.0.0 and 1.1.0.
-func lab(t *testing.T) (*helmtest.Lab, *helmtest.Server) {
+func lab(t *testing.T) (*sourcetest.Lab, *helmtest.Server) {
 	t.Helper()
-	l := helmtest.New(t)
+	l := sourcetest.New(t)
+	l.Settings = helmtest.Impatient
 	start(l)
 	s := helmtest.Serve(t, false)
 	offer(l, s, "demo-1.0.0", "demo-1.1.0")
 	return l, s
 }
 
-func offer(l *helmtest.Lab, s *helmtest.Server, names ...string) {
+func offer(l *sourcetest.Lab, s *helmtest.Server, names ...string) {
 	charts := map[string][]byte{}
 	for _, name := range names {
 		charts[name] = []byte(name)

@@ -36,7 +36,7 @@ func (p *poll) memory() memory {
 // validators are good for the artifact that is in the store only.
 func (p *poll) validators(f *found) repo.Validators {
 	m := p.memory().memo
-	if f.artifact == nil || m.URL != p.obj.Spec.URL || m.Revision != f.artifact.Revision {
+	if f.Artifact == nil || m.URL != p.obj.Spec.URL || m.Revision != f.Artifact.Revision {
 		return repo.Validators{}
 	}
 	return m.Validators

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"io"
 	"maps"
 	"net/http"
@@ -92,7 +93,7 @@ func (s *Server) Reset() {
 // Until waits for a state of the requests.
 func (s *Server) Until(t testing.TB, what string, ok func([]Seen) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Limit); !ok(s.Requests()); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(sourcetest.Limit); !ok(s.Requests()); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never %s: %+v", what, s.Requests())
 		}

@@ -22,8 +22,8 @@ import (
 // minter requests tokens from the sandbox's API server, as the kernel does.
 func (l *lab) minter() cloud.Mint {
 	l.Helper()
-	process, err := kernel.NewProcess(l.config, kernel.ProcessOptions{Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.namespace})
-	l.must(err)
+	process, err := kernel.NewProcess(l.Config, kernel.ProcessOptions{Scheme: l.Scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.Namespace})
+	l.Must(err)
 	return process.Controller("minter", kernel.Defaults()).RequestToken
 }
 
@@ -34,7 +34,7 @@ func TestWorkloadIdentity(t *testing.T) {
 	l := newLab(t, registrytest.Options{})
 	fake := &cloudtest.Clouds{}
 	l.clouds = cloud.New(cloud.Options{Transport: fake, Mint: l.minter(), Getenv: func(string) string { return "" }})
-	l.gates = map[string]bool{kernel.GateObjectLevelWorkloadIdentity: true}
+	l.Settings = func(s *kernel.Settings) { s.Gates = map[string]bool{kernel.GateObjectLevelWorkloadIdentity: true} }
 	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", l.server.Host, r.In.Host
 	}}
@@ -49,8 +49,8 @@ func TestWorkloadIdentity(t *testing.T) {
 	}))
 	t.Cleanup(proxy.Close)
 	ctx := context.Background()
-	l.must(l.client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "proxy", Namespace: l.namespace}, StringData: map[string]string{"address": proxy.URL}}))
-	l.must(l.client.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: l.namespace, Annotations: map[string]string{
+	l.Must(l.Client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "proxy", Namespace: l.Namespace}, StringData: map[string]string{"address": proxy.URL}}))
+	l.Must(l.Client.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: l.Namespace, Annotations: map[string]string{
 		"iam.gke.io/gcp-service-account": "flux@proj.iam.gserviceaccount.com", "gcp.auth.fluxcd.io/workload-identity-provider": cloudtest.Pool,
 	}}}))
 	digest := l.push("v1", map[string]string{"a.yaml": "a: 1\n"})
@@ -60,7 +60,7 @@ func TestWorkloadIdentity(t *testing.T) {
 		o.Spec.ProxySecretRef = &meta.LocalObjectReference{Name: "proxy"}
 	})
 	l.ready("app", "v1@"+digest)
-	if got, want := fake.Subject("//iam.googleapis.com/"+cloudtest.Pool), "system:serviceaccount:"+l.namespace+":puller"; got != want {
+	if got, want := fake.Subject("//iam.googleapis.com/"+cloudtest.Pool), "system:serviceaccount:"+l.Namespace+":puller"; got != want {
 		t.Errorf("the exchanged token was issued to %q, want %q", got, want)
 	}
 	n := len(fake.Seen())

@@ -23,7 +23,7 @@
 //
 // # Clouds
 //
-// With spec.provider and no pull secret the login is that of an identity at the cloud (cloud.go), the ServiceAccount's or
+// With spec.provider and no pull secret the login is that of an identity at the cloud, the ServiceAccount's or
 // the controller's own, and renewed in time.
 package ocirepository
 
@@ -31,15 +31,14 @@ import (
 	"context"
 	"errors"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/verify"
 )
 
@@ -70,7 +69,9 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Clouds == nil {
 		o.Clouds = cloud.New(cloud.Options{Mint: m.RequestToken})
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, cluster: manager{m}, fallback: m.Settings().DefaultServiceAccount})
+	return kernel.Register(m, Kind(), &controller{Options: o, registries: access.Registries{
+		Cluster: m, Pool: o.Registries, Clouds: o.Clouds, DefaultAccount: m.Settings().DefaultServiceAccount,
+	}})
 }
 
 // Kind describes OCIRepositories to the kernel.
@@ -89,27 +90,7 @@ func Kind() kernel.Kind[*sourcev1.OCIRepository] {
 // controller reconciles OCIRepositories.
 type controller struct {
 	Options
-	cluster cluster
-	// fallback is --default-service-account.
-	fallback string
-}
-
-// cluster reads what holds credentials, and tells versions without a request.
-type cluster interface {
-	GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error)
-	GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error)
-	Version(namespace string, ref kernel.Reference) (version string, ok bool)
-	CheckCloudAccount(named, field, purpose string) error
-	CloudAccount(ctx context.Context, namespace, named, fallback string) (*corev1.ServiceAccount, error)
-}
-
-// manager is the cluster of the kernel's Manager.
-type manager struct{ *kernel.Manager }
-
-// GetServiceAccount reads the account from the API server.
-func (m manager) GetServiceAccount(ctx context.Context, key types.NamespacedName) (*corev1.ServiceAccount, error) {
-	sa := &corev1.ServiceAccount{}
-	return sa, m.Live().Get(ctx, key, sa)
+	registries access.Registries
 }
 
 // request is one pass over an OCIRepository.
@@ -117,7 +98,7 @@ type request = kernel.Request[*sourcev1.OCIRepository]
 
 // References returns the Secrets that the object names.
 func (c *controller) References(obj *sourcev1.OCIRepository) (refs []kernel.Reference) {
-	for _, ref := range append(secretRefs(obj), trusted(obj).Secrets()...) {
+	for _, ref := range append(wayTo(obj).Secrets(), trusted(obj).Secrets()...) {
 		refs = append(refs, kernel.Secret(ref))
 	}
 	return refs
@@ -126,11 +107,11 @@ func (c *controller) References(obj *sourcev1.OCIRepository) (refs []kernel.Refe
 // Reconcile makes one attempt: it starts the job, or concludes from its result.
 func (c *controller) Reconcile(_ context.Context, req *request) kernel.Outcome {
 	if f := checkSpec(req.Object); f != nil {
-		return f.outcome(req)
+		return f.Outcome(req, failConditions)
 	}
 	if cloudProvider(req.Object) != "" {
-		if err := c.cluster.CheckCloudAccount(req.Object.Spec.ServiceAccountName, "spec.serviceAccountName", "provider"); err != nil {
-			return stalled(kernel.FeatureGateDisabledReason, err).outcome(req).KeepObservedGeneration()
+		if err := c.registries.Cluster.CheckCloudAccount(req.Object.Spec.ServiceAccountName, "spec.serviceAccountName", "provider"); err != nil {
+			return attempt.GateDisabled(err).Outcome(req, failConditions)
 		}
 	}
 	if req.Job != nil && !req.Job.Superseded {

@@ -20,6 +20,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 // origin is what `flux push artifact` writes.
@@ -38,11 +39,11 @@ func TestLifeOfARepository(t *testing.T) {
 	l.create("app", nil)
 	obj := l.ready("app", "v1@"+first)
 	a := obj.Status.Artifact
-	path := fmt.Sprintf("ocirepository/%s/app/%s.tar.gz", l.namespace, first)
-	if a.Path != path || a.URL != "http://"+advertised+"/"+path || !strings.HasPrefix(a.Digest, "sha256:") || a.Size == nil || !maps.Equal(a.Metadata, origin) {
+	path := fmt.Sprintf("ocirepository/%s/app/%s.tar.gz", l.Namespace, first)
+	if a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || !strings.HasPrefix(a.Digest, "sha256:") || a.Size == nil || !maps.Equal(a.Metadata, origin) {
 		t.Errorf("artifact %+v", a)
 	}
-	if want := "http://" + advertised + "/ocirepository/" + l.namespace + "/app/latest.tar.gz"; obj.Status.URL != want {
+	if want := "http://" + sourcetest.Advertised + "/ocirepository/" + l.Namespace + "/app/latest.tar.gz"; obj.Status.URL != want {
 		t.Errorf("status.url %s, want %s", obj.Status.URL, want)
 	}
 	if c := obj.Status.Conditions; len(c) != 2 || c.Get("ArtifactInStorage").Message != "stored artifact for digest 'v1@"+first+"'" {
@@ -52,7 +53,7 @@ func TestLifeOfARepository(t *testing.T) {
 		t.Errorf("files %v", got)
 	}
 	told := "stored artifact with revision 'v1@%s' from '%s', origin source 'https://example.com/fleet.git', origin revision 'main@sha1:0123'"
-	e := l.event("app", "NewArtifact", fmt.Sprintf(told, first, l.server.URL("app")))
+	e := l.Event("app", "NewArtifact", fmt.Sprintf(told, first, l.server.URL("app")))
 	if e.Severity != "info" || e.Metadata["source.toolkit.fluxcd.io/revision"] != a.Revision || e.Metadata["source.toolkit.fluxcd.io/digest"] != a.Digest {
 		t.Errorf("event %+v", e)
 	}
@@ -62,30 +63,30 @@ func TestLifeOfARepository(t *testing.T) {
 	if got := l.files(obj)["app/deploy.yaml"]; obj.Status.Artifact.Revision != "v1@"+second || got != "replicas: 2\n" {
 		t.Errorf("after the tag moved: %+v, %q", obj.Status.Artifact, got)
 	}
-	l.event("app", "NewArtifact", fmt.Sprintf(told, second, l.server.URL("app")))
-	if target, err := os.Readlink(filepath.Join(l.data, "ocirepository", l.namespace, "app", "latest.tar.gz")); err != nil || filepath.Base(target) != second+".tar.gz" {
+	l.Event("app", "NewArtifact", fmt.Sprintf(told, second, l.server.URL("app")))
+	if target, err := os.Readlink(filepath.Join(l.Data, "ocirepository", l.Namespace, "app", "latest.tar.gz")); err != nil || filepath.Base(target) != second+".tar.gz" {
 		t.Errorf("latest leads to %s, %v", target, err)
 	}
-	if left, err := os.ReadDir(l.temp); err != nil || len(left) != 0 {
+	if left, err := os.ReadDir(l.Temp); err != nil || len(left) != 0 {
 		t.Errorf("left in the temporary directory: %v, %v", left, err)
 	}
-	l.must(l.client.Delete(context.Background(), obj))
+	l.Must(l.Client.Delete(context.Background(), obj))
 	l.untilGone("app")
-	if left, err := filepath.Glob(filepath.Join(l.data, "ocirepository", l.namespace, "app", "*")); err != nil || len(left) != 0 {
+	if left, err := filepath.Glob(filepath.Join(l.Data, "ocirepository", l.Namespace, "app", "*")); err != nil || len(left) != 0 {
 		t.Errorf("files of the deleted object: %v, %v", left, err)
 	}
 }
 
 func (l *lab) untilGone(name string) {
 	l.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), sourcetest.Limit)
 	defer cancel()
 	list := &sourcev1.OCIRepositoryList{}
-	w, err := l.client.Watch(ctx, list, client.InNamespace(l.namespace), client.MatchingFields{"metadata.name": name})
-	l.must(err)
+	w, err := l.Client.Watch(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name})
+	l.Must(err)
 	defer w.Stop()
 	for {
-		l.must(l.client.List(ctx, list, client.InNamespace(l.namespace), client.MatchingFields{"metadata.name": name}))
+		l.Must(l.Client.List(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name}))
 		if len(list.Items) == 0 {
 			return
 		}
@@ -155,7 +156,7 @@ func TestMissingTagRecovers(t *testing.T) {
 	if obj.Status.ObservedGeneration == obj.Generation {
 		t.Error("a failure observed the generation")
 	}
-	if e := l.event("app", "OCIArtifactPullFailed", want); e.Severity != "error" {
+	if e := l.Event("app", "OCIArtifactPullFailed", want); e.Severity != "error" {
 		t.Errorf("event %+v", e)
 	}
 	digest := l.push("v1", map[string]string{"a": "b"})
@@ -179,7 +180,7 @@ func TestLayers(t *testing.T) {
 			s.LayerSelector = &sourcev1.OCILayerSelector{MediaType: chart.MediaType, Operation: sourcev1.OCILayerCopy}
 			s.Ignore = &[]string{"/*"}[0]
 		}, func(o *sourcev1.OCIRepository) {
-			data, err := os.ReadFile(filepath.Join(l.data, filepath.FromSlash(o.Status.Artifact.Path)))
+			data, err := os.ReadFile(filepath.Join(l.Data, filepath.FromSlash(o.Status.Artifact.Path)))
 			if err != nil || string(data) != string(chart.Data) {
 				t.Errorf("the copied layer has %d bytes, %v", len(data), err)
 			}
@@ -238,7 +239,7 @@ func TestSettingsChange(t *testing.T) {
 	if got := l.files(after); !maps.Equal(got, map[string]string{"a.yaml": "a"}) || after.Status.Artifact.Digest == before.Status.Artifact.Digest {
 		t.Errorf("files %v", got)
 	}
-	if n := l.count("app", "NewArtifact"); n > 2 {
+	if n := l.Count("app", "NewArtifact"); n > 2 {
 		t.Errorf("%d events", n)
 	}
 }
@@ -271,8 +272,8 @@ const password = "canary-password-0a1b2c"
 
 func (l *lab) pullSecret(name, user, pass string) {
 	l.Helper()
-	l.must(l.client.Create(context.Background(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: l.namespace}, Type: corev1.SecretTypeDockerConfigJson,
+	l.Must(l.Client.Create(context.Background(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: l.Namespace}, Type: corev1.SecretTypeDockerConfigJson,
 		StringData: map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{"%s":{"username":"%s","password":"%s"}}}`, l.server.Host, user, pass)},
 	}))
 }
@@ -283,8 +284,8 @@ func TestPullSecrets(t *testing.T) {
 	l.start()
 	l.pullSecret("good", "robot", password)
 	l.pullSecret("bad", "robot", "wrong-"+password)
-	l.must(l.client.Create(context.Background(), &corev1.ServiceAccount{
-		ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: l.namespace}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "good"}},
+	l.Must(l.Client.Create(context.Background(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: l.Namespace}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "good"}},
 	}))
 	secretRef := func(name string) func(*sourcev1.OCIRepository) {
 		return func(o *sourcev1.OCIRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: name} }
@@ -298,10 +299,10 @@ func TestPullSecrets(t *testing.T) {
 	}{
 		"good":       {secretRef("good"), "OCIArtifactPullFailed", "NAME_UNKNOWN"},
 		"account":    {account("puller"), "OCIArtifactPullFailed", "NAME_UNKNOWN"},
-		"bad":        {secretRef("bad"), "OCIArtifactPullFailed", "UNAUTHORIZED: authentication required; check the login in the Secret '" + l.namespace + "/bad'"},
+		"bad":        {secretRef("bad"), "OCIArtifactPullFailed", "UNAUTHORIZED: authentication required; check the login in the Secret '" + l.Namespace + "/bad'"},
 		"nobody":     {nil, "OCIArtifactPullFailed", "UNAUTHORIZED: authentication required; set spec.secretRef"},
-		"no-secret":  {secretRef("absent"), "AuthenticationFailed", "failed to get credential: failed to get secret '" + l.namespace + "/absent': secrets \"absent\" not found; create it, or correct spec.secretRef"},
-		"no-account": {account("absent"), "AuthenticationFailed", "failed to get credential: failed to get service account '" + l.namespace + "/absent': serviceaccounts \"absent\" not found; create it, or correct spec.serviceAccountName"},
+		"no-secret":  {secretRef("absent"), "AuthenticationFailed", "failed to get credential: failed to get secret '" + l.Namespace + "/absent': secrets \"absent\" not found; create it, or correct spec.secretRef"},
+		"no-account": {account("absent"), "AuthenticationFailed", "failed to get credential: failed to get service account '" + l.Namespace + "/absent': serviceaccounts \"absent\" not found; create it, or correct spec.serviceAccountName"},
 	} {
 		l.create(name, tt.change)
 		_, message := l.failed(name, tt.reason)
@@ -352,13 +353,13 @@ func TestLostAndDamagedArtifacts(t *testing.T) {
 	digest := l.push("v1", map[string]string{"a": "b"})
 	l.create("app", nil)
 	obj := l.ready("app", "v1@"+digest)
-	file := filepath.Join(l.data, filepath.FromSlash(obj.Status.Artifact.Path))
-	l.must(os.Remove(file))
+	file := filepath.Join(l.Data, filepath.FromSlash(obj.Status.Artifact.Path))
+	l.Must(os.Remove(file))
 	l.request("app", "lost")
 	if _, err := os.Stat(file); err != nil {
 		t.Errorf("the lost artifact did not come back: %v", err)
 	}
-	if n := l.count("app", "NewArtifact"); n > 1 {
+	if n := l.Count("app", "NewArtifact"); n > 1 {
 		t.Errorf("%d events for one content", n)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
@@ -38,7 +37,7 @@ func next(obj *sourcev1.OCIRepository, err error) string {
 	switch {
 	case errors.Is(err, registry.ErrAuthentication):
 		if ref := obj.Spec.SecretRef; ref != nil {
-			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", nameOf(obj, ref.Name))
+			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", obj.Namespace+"/"+ref.Name)
 		}
 		return "set spec.secretRef to a pull secret for this registry; many registries also answer so when the repository does not exist"
 	case errors.Is(err, registry.ErrNoMatch):
@@ -72,12 +71,4 @@ func unknownManifest(err error) bool {
 	return errors.As(err, &answered) && slices.ContainsFunc(answered.Errors, func(d transport.Diagnostic) bool {
 		return d.Code == transport.ManifestUnknownErrorCode
 	})
-}
-
-// explainArchive adds what to do about files that cannot be stored.
-func explainArchive(err error) error {
-	if errors.Is(err, archive.ErrLimit) {
-		return fmt.Errorf("%w; leave files out with spec.ignore or a file '.sourceignore'", err)
-	}
-	return fmt.Errorf("%w; check the free space and the permissions of the controller's storage", err)
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
@@ -58,22 +57,6 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		cause := fmt.Errorf("cause: %w", tc.err)
 		got := explain(tc.obj, cause)
 		if text := got.Error(); !errors.Is(got, cause) || !strings.HasPrefix(text, cause.Error()) || !strings.HasSuffix(text, tc.want) || tc.want == "" && text != cause.Error() {
-			t.Errorf("%s: %q does not end with %q", tc.reason, got, tc.want)
-		}
-	}
-}
-
-func TestExplainArchive(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		reason string
-		err    error
-		want   string
-	}{
-		{"what is too large is the tree's doing", archive.ErrLimit, "; leave files out with spec.ignore or a file '.sourceignore'"},
-		{"all else is the volume's", errors.New("no space left on device"), "; check the free space and the permissions of the controller's storage"},
-	} {
-		if got := explainArchive(tc.err); !errors.Is(got, tc.err) || got.Error() != tc.err.Error()+tc.want {
 			t.Errorf("%s: %q does not end with %q", tc.reason, got, tc.want)
 		}
 	}

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact/store"
-	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // poll is one look at the registry, with what follows from it. It is a background job.
@@ -22,16 +20,9 @@ type poll struct {
 
 // found is what a poll came to; it is filled as far as the poll got.
 type found struct {
-	// artifact is to be advertised: the one of before, a new one, or none.
-	artifact *meta.Artifact
-	// url is the stable address of the artifact.
-	url string
+	attempt.Found
 	// revision is what the reference means, "" if that is not known, and reference how it is called there.
 	revision, reference string
-	// outdated says that the reference means another revision than the artifact of before.
-	outdated bool
-	// stored says that artifact was made by this poll.
-	stored bool
 	// verified is what was found out about the signature by this poll, nil if it was not looked at.
 	verified *verdict
 }
@@ -48,34 +39,24 @@ func (p *poll) lane() string {
 
 // key names the desire: other credentials overtake a poll that hangs on the old ones.
 func (p *poll) key() string {
-	versions, _ := p.versions(p.obj, nil)
+	versions, _ := p.registries.State(wayTo(p.obj), nil)
 	return "poll/" + versions + p.trustVersion()
 }
 
-// run is the job. The value is always a *found, the error a *failure.
+// run is the job. The value is always a *found, the error a *attempt.Failure.
 func (p *poll) run(ctx context.Context) (any, error) {
-	f := &found{url: p.obj.Status.URL}
-	if fail := p.look(ctx, f); fail != nil {
-		if ctx.Err() != nil && errors.Is(context.Cause(ctx), kernel.ErrSuperseded) {
-			return f, context.Cause(ctx)
-		}
-		return f, fail
-	}
-	return f, nil
+	f := &found{Found: attempt.Found{URL: p.obj.Status.URL}}
+	return attempt.Result(ctx, f, p.look(ctx, f))
 }
 
-func (p *poll) look(ctx context.Context, f *found) *failure {
-	progress, fail := p.checkStored(ctx, f)
-	if fail != nil {
+func (p *poll) look(ctx context.Context, f *found) *attempt.Failure {
+	if fail := p.shelf(p.obj).Check(ctx, p.req, p.obj.Status.Artifact, &f.Found); fail != nil {
 		return fail
 	}
-	if f.artifact == nil {
-		p.req.Progress(kernel.Progress{Message: progress, Ready: progress})
-	}
 	ref := reference(p.obj)
-	if f.artifact != nil && ref.Digest != "" && current(p.obj, ref.Digest) && p.proven(ref.Digest) {
+	if f.Artifact != nil && ref.Digest != "" && current(p.obj, ref.Digest) && p.proven(ref.Digest) {
 		f.revision = ref.Digest
-		return p.offer(ctx, f)
+		return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 	}
 	repo, fail := p.repository(ctx, p.req)
 	if fail != nil {
@@ -86,22 +67,23 @@ func (p *poll) look(ctx context.Context, f *found) *failure {
 		return fail
 	}
 	f.revision, f.reference = revision.String(), named(repo, revision)
-	f.outdated = p.obj.Status.Artifact == nil || p.obj.Status.Artifact.Revision != f.revision
-	known := f.artifact != nil && current(p.obj, f.revision)
+	known := f.Artifact != nil && current(p.obj, f.revision)
 	if known && p.proven(f.revision) {
-		return p.offer(ctx, f)
+		return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 	}
-	p.announce(f)
+	if p.obj.Status.Artifact == nil || p.obj.Status.Artifact.Revision != f.revision {
+		f.Outdate(p.req, sourcev1.NewRevisionReason, fmt.Sprintf("new revision '%s' for '%s'", f.revision, f.reference))
+	}
 	if fail := p.verify(ctx, repo, revision, f); fail != nil {
 		return fail
 	}
 	if known {
-		return p.offer(ctx, f)
+		return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 	}
 	if fail := p.take(ctx, repo, revision, f); fail != nil {
 		return fail
 	}
-	return p.offer(ctx, f)
+	return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 }
 
 // named is how a revision is called at its registry.
@@ -112,40 +94,8 @@ func named(repo *registry.Repository, v registry.Revision) string {
 	return repo.Name() + ":" + v.Tag
 }
 
-// announce tells that an artifact is on its way, for the case that it takes long.
-func (p *poll) announce(f *found) {
-	if !f.outdated {
-		return
-	}
-	message := building(f)
-	p.req.Progress(kernel.Progress{Message: message, Ready: message, Conditions: outdatedConditions(f)})
-}
-
-// checkStored looks whether the artifact that the status advertises is still what it says. It returns what to tell
-// of the progress if it is not.
-func (p *poll) checkStored(ctx context.Context, f *found) (progress string, fail *failure) {
-	if p.obj.Status.Artifact == nil {
-		return "building artifact", nil
-	}
-	ref, err := p.Artifacts.Check(ctx, refOf(p.obj.Status.Artifact))
-	var damage *store.IntegrityError
-	switch {
-	case err == nil:
-		f.artifact = p.obj.Status.Artifact.DeepCopy()
-		f.artifact.URL = ref.URL
-		return "", nil
-	case errors.As(err, &damage):
-		p.req.Event(kernel.Warning("ArtifactVerificationFailed", fmt.Sprintf("failed to verify integrity of artifact: %s", err), nil))
-		return "building artifact: disappeared from storage", nil
-	case errors.Is(err, store.ErrMissing), errors.Is(err, store.ErrName):
-		return "building artifact: disappeared from storage", nil
-	}
-	f.artifact = p.obj.Status.Artifact
-	return "", storageFailed(sourcev1.StatOperationFailedReason, fmt.Errorf("unable to check the stored artifact: %w", err))
-}
-
 // resolve finds out what the reference means. It and fetch are the operations that spec.timeout limits, each.
-func (p *poll) resolve(ctx context.Context, repo *registry.Repository, ref registry.Reference) (registry.Revision, *failure) {
+func (p *poll) resolve(ctx context.Context, repo *registry.Repository, ref registry.Reference) (registry.Revision, *attempt.Failure) {
 	if ref.Digest != "" {
 		return registry.Revision{Digest: ref.Digest}, nil
 	}
@@ -163,15 +113,10 @@ func (p *poll) resolve(ctx context.Context, repo *registry.Repository, ref regis
 }
 
 // failed is the failure of an operation at the registry. What the registry said before is asked anew the next time.
-func (p *poll) failed(reason, doing string, err error) *failure {
+func (p *poll) failed(reason, doing string, err error) *attempt.Failure {
 	forget(p.req)
 	if errors.Is(err, registry.ErrPlain) {
 		reason = sourcev1.AuthenticationFailedReason
 	}
-	f := fetchFailed(reason, fmt.Errorf("%s: %w", doing, explain(p.obj, err)))
-	var throttle *registry.ThrottledError
-	if errors.As(err, &throttle) {
-		f.after = min(throttle.After, maxThrottle)
-	}
-	return f
+	return attempt.Fetch(reason, fmt.Errorf("%s: %w", doing, explain(p.obj, err)))
 }

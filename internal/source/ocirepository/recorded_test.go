@@ -18,6 +18,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 )
 
 // TestRecorded pushes the recorded layer with the recorded annotations, applies the recorded objects' specs, and
@@ -35,9 +36,9 @@ func TestRecorded(t *testing.T) {
 	pushRecorded(l, dir)
 	for _, name := range []string{"manifests", "oci-missing"} {
 		data, err := os.ReadFile(filepath.Join(dir, "objects", "OCIRepository_"+name+".yaml"))
-		l.must(err)
+		l.Must(err)
 		recorded := &sourcev1.OCIRepository{}
-		l.must(yaml.Unmarshal(data, recorded))
+		l.Must(yaml.Unmarshal(data, recorded))
 		l.create(name, func(o *sourcev1.OCIRepository) {
 			o.Spec = *recorded.Spec.DeepCopy()
 			o.Spec.URL = strings.Replace(o.Spec.URL, recordedHost, l.server.Host, 1)
@@ -67,7 +68,7 @@ func pushRecorded(l *lab, dir string) {
 	pool := registry.NewPool(registry.Options{})
 	l.Cleanup(pool.Close)
 	repo, err := pool.Open(registry.Remote{URL: l.server.URL("manifests")})
-	l.must(err)
+	l.Must(err)
 	_, err = repo.Push(context.Background(), "v1.0.0", registry.Artifact{
 		File: filepath.Join(dir, "artifacts", "oci", "manifests-v1.0.0.layer0.tgz"),
 		Annotations: map[string]string{
@@ -76,7 +77,7 @@ func pushRecorded(l *lab, dir string) {
 			registry.AnnotationSource:   "http://127.0.0.1:5001/fleet.git",
 		},
 	})
-	l.must(err)
+	l.Must(err)
 }
 
 func describe(conditions []metav1.Condition, host string) (out []string) {
@@ -95,19 +96,19 @@ func compareArtifacts(l *lab, dir string, recorded, obj *sourcev1.OCIRepository)
 	l.Helper()
 	want, got := recorded.Status.Artifact, obj.Status.Artifact
 	home := func(text string) string {
-		return strings.Replace(text, "/"+l.namespace+"/", "/"+recorded.Namespace+"/", 1)
+		return strings.Replace(text, "/"+l.Namespace+"/", "/"+recorded.Namespace+"/", 1)
 	}
 	if p := home(got.Path); p != want.Path {
 		l.Errorf("%s: path %s, want %s", recorded.Name, p, want.Path)
 	}
-	if u := strings.Replace(home(obj.Status.URL), advertised, "127.0.0.1:19090", 1); u != recorded.Status.URL {
+	if u := strings.Replace(home(obj.Status.URL), sourcetest.Advertised, "127.0.0.1:19090", 1); u != recorded.Status.URL {
 		l.Errorf("%s: url %s, want %s", recorded.Name, u, recorded.Status.URL)
 	}
 	if !maps.Equal(got.Metadata, want.Metadata) {
 		l.Errorf("%s: metadata %v, want %v", recorded.Name, got.Metadata, want.Metadata)
 	}
 	theirs := filepath.Join(dir, "artifacts", "files", "source-controller", filepath.FromSlash(want.Path))
-	a, b := readArchive(l.T, filepath.Join(l.data, filepath.FromSlash(got.Path))), readArchive(l.T, theirs)
+	a, b := sourcetest.ReadArchive(l.T, filepath.Join(l.Data, filepath.FromSlash(got.Path))), sourcetest.ReadArchive(l.T, theirs)
 	if !slices.Equal(a, b) {
 		l.Errorf("%s: archive\n%v\nwant\n%v", theirs, a, b)
 	}
@@ -117,8 +118,8 @@ func compareArtifacts(l *lab, dir string, recorded, obj *sourcev1.OCIRepository)
 func compareEvent(l *lab, dir, name string) {
 	l.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "events", "core", "OCIRepository_flux-system_"+name+".json"))
-	l.must(err)
+	l.Must(err)
 	var events []struct{ Reason, Message string }
-	l.must(yaml.Unmarshal(data, &events))
-	l.event(name, events[0].Reason, strings.ReplaceAll(events[0].Message, recordedHost, l.server.Host))
+	l.Must(yaml.Unmarshal(data, &events))
+	l.Event(name, events[0].Reason, strings.ReplaceAll(events[0].Message, recordedHost, l.server.Host))
 }

@@ -6,22 +6,23 @@ import (
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
 // checkSpec finds what no repetition would mend.
-func checkSpec(obj *sourcev1.OCIRepository) *failure {
+func checkSpec(obj *sourcev1.OCIRepository) *attempt.Failure {
 	if err := registry.CheckURL(obj.Spec.URL); err != nil {
-		return stalled(sourcev1.URLInvalidReason, fmt.Errorf("URL validation failed for '%s': %w", obj.Spec.URL, err))
+		return attempt.Stall(sourcev1.URLInvalidReason, fmt.Errorf("URL validation failed for '%s': %w", obj.Spec.URL, err))
 	}
 	ref := reference(obj)
 	if ref.Digest != "" {
 		if err := registry.CheckDigest(ref.Digest); err != nil {
-			return stalled(sourcev1.OCIArtifactPullFailedReason, fmt.Errorf("failed to determine artifact digest: spec.ref: %w", err))
+			return attempt.Stall(sourcev1.OCIArtifactPullFailedReason, fmt.Errorf("failed to determine artifact digest: spec.ref: %w", err))
 		}
 		return nil
 	}
 	if err := ref.Check(); err != nil {
-		return stalled(sourcev1.ReadOperationFailedReason, fmt.Errorf("failed to determine the artifact tag for '%s': spec.ref: %w", obj.Spec.URL, err))
+		return attempt.Stall(sourcev1.ReadOperationFailedReason, fmt.Errorf("failed to determine the artifact tag for '%s': spec.ref: %w", obj.Spec.URL, err))
 	}
 	return nil
 }

@@ -7,25 +7,20 @@ import (
 	"io"
 	"os"
 
-	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
-	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/artifact/unpack"
-	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
-const (
-	// storeKind is the first part of an artifact's path.
-	storeKind = "ocirepository"
-	// latestFile is the name beside the artifacts that leads to the one advertised.
-	latestFile = "latest.tar.gz"
-)
+// shelf is where the artifacts of a repository stand.
+func (c *controller) shelf(obj *sourcev1.OCIRepository) attempt.Shelf {
+	return attempt.Shelf{Store: c.Artifacts, Kind: "ocirepository", Namespace: obj.Namespace, Name: obj.Name, Link: "latest.tar.gz"}
+}
 
 // take fetches the layer of the revision and stores it.
-func (p *poll) take(ctx context.Context, repo *registry.Repository, revision registry.Revision, f *found) *failure {
+func (p *poll) take(ctx context.Context, repo *registry.Repository, revision registry.Revision, f *found) *attempt.Failure {
 	limited, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())
 	defer cancel()
 	manifest, err := repo.Manifest(limited, revision.Digest)
@@ -35,22 +30,19 @@ func (p *poll) take(ctx context.Context, repo *registry.Repository, revision reg
 	selector := selectorOf(p.obj.Spec.LayerSelector)
 	layer, err := manifest.Select(selector.MediaType)
 	if err != nil {
-		return fetchFailed(sourcev1.OCIArtifactLayerOperationFailedReason, explain(p.obj, err))
+		return attempt.Fetch(sourcev1.OCIArtifactLayerOperationFailedReason, explain(p.obj, err))
 	}
-	name := store.Name{Kind: storeKind, Namespace: p.obj.Namespace, Name: p.obj.Name, File: revision.Digest + ".tar.gz"}
-	var ref artifact.Ref
-	var fail *failure
+	put := func(write func(io.Writer) error) error {
+		return p.shelf(p.obj).Put(ctx, revision.Digest+".tar.gz", revision.String(), manifest.Annotations, &f.Found, write)
+	}
 	if selector.Operation == sourcev1.OCILayerCopy {
-		ref, fail = p.copyLayer(limited, repo, layer, name, revision, manifest.Annotations)
-	} else {
-		ref, fail = p.extractLayer(ctx, limited, repo, layer, name, revision, manifest.Annotations)
+		return p.copyLayer(limited, repo, layer, put)
 	}
-	if fail != nil {
-		return fail
-	}
-	f.artifact, f.stored = artifactOf(ref), true
-	return nil
+	return p.extractLayer(ctx, limited, repo, layer, put)
 }
+
+// put stores what is written.
+type put func(write func(io.Writer) error) error
 
 // sourceError tells what went wrong on the way in from what went wrong on the way out.
 type sourceError struct{ error }
@@ -69,8 +61,8 @@ func (r sourceReader) Read(p []byte) (int, error) {
 }
 
 // copyLayer stores the bytes of the layer as they are.
-func (p *poll) copyLayer(ctx context.Context, repo *registry.Repository, layer registry.Layer, name store.Name, revision registry.Revision, metadata map[string]string) (artifact.Ref, *failure) {
-	ref, err := p.Artifacts.Put(ctx, name, revision.String(), metadata, func(w io.Writer) error {
+func (p *poll) copyLayer(ctx context.Context, repo *registry.Repository, layer registry.Layer, put put) *attempt.Failure {
+	err := put(func(w io.Writer) error {
 		body, err := repo.Blob(ctx, layer)
 		if err != nil {
 			return sourceError{err}
@@ -80,94 +72,54 @@ func (p *poll) copyLayer(ctx context.Context, repo *registry.Repository, layer r
 	})
 	var source sourceError
 	if errors.As(err, &source) {
-		return ref, p.failed(sourcev1.OCIArtifactLayerOperationFailedReason, "failed to copy the layer of the artifact", source.error)
+		return p.failed(sourcev1.OCIArtifactLayerOperationFailedReason, "failed to copy the layer of the artifact", source.error)
 	}
-	return ref, storeFailed(err)
+	return stored(err)
 }
 
 // extractLayer unpacks the layer aside, and archives its files, but for those that are to be ignored.
-func (p *poll) extractLayer(ctx, limited context.Context, repo *registry.Repository, layer registry.Layer, name store.Name, revision registry.Revision, metadata map[string]string) (_ artifact.Ref, fail *failure) {
+func (p *poll) extractLayer(ctx, limited context.Context, repo *registry.Repository, layer registry.Layer, put put) (fail *attempt.Failure) {
 	dir, err := os.MkdirTemp(p.TempDir, "ocirepository-")
 	if err != nil {
-		return artifact.Ref{}, storageFailed(sourcev1.DirectoryCreationFailedReason, fmt.Errorf("failed to create a temporary directory: %w", err))
+		return attempt.Storage(sourcev1.DirectoryCreationFailedReason, fmt.Errorf("failed to create a temporary directory: %w", err))
 	}
 	defer func() {
 		if err := os.RemoveAll(dir); err != nil && fail == nil {
 			p.req.Log.Error(err, "a temporary directory could not be removed", "directory", dir)
 		}
 	}()
-	if err := unpackLayer(limited, repo, layer, dir); err != nil {
-		return artifact.Ref{}, p.failed(sourcev1.OCIArtifactLayerOperationFailedReason, "failed to extract layer contents from artifact", err)
+	if err := p.unpack(limited, repo, layer, dir); err != nil {
+		return p.failed(sourcev1.OCIArtifactLayerOperationFailedReason, "failed to extract layer contents from artifact", err)
 	}
 	tree, err := archive.OpenDir(dir)
 	if err != nil {
-		return artifact.Ref{}, storageFailed(sourcev1.StatOperationFailedReason, err)
+		return attempt.Storage(sourcev1.StatOperationFailedReason, err)
 	}
 	defer tree.Close() //nolint:errcheck // read only
 	ignore := archive.Ignore{SourceIgnore: true, Defaults: true}
 	if p.obj.Spec.Ignore != nil {
 		ignore.Spec = *p.obj.Spec.Ignore
 	}
-	ref, err := p.Artifacts.Put(ctx, name, revision.String(), metadata, func(w io.Writer) error {
+	return stored(put(func(w io.Writer) error {
 		_, err := p.Archives.Write(ctx, w, tree, ignore)
 		return err
-	})
-	return ref, storeFailed(err)
+	}))
 }
 
-func unpackLayer(ctx context.Context, repo *registry.Repository, layer registry.Layer, dir string) (err error) {
+func stored(err error) *attempt.Failure {
+	if err != nil {
+		return attempt.Unstored(attempt.Archived, err)
+	}
+	return nil
+}
+
+func (p *poll) unpack(ctx context.Context, repo *registry.Repository, layer registry.Layer, dir string) (err error) {
 	body, err := repo.Blob(ctx, layer)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	_, err = unpack.Layer(ctx, body, dir, unpack.Limits{})
+	result, err := unpack.Layer(ctx, body, dir, unpack.Limits{})
+	attempt.LeftOut(p.req.Log, result.Skipped)
 	return err
-}
-
-func storeFailed(err error) *failure {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, store.ErrDirectory):
-		return storageFailed(sourcev1.DirectoryCreationFailedReason, err)
-	}
-	return storageFailed(sourcev1.ArchiveOperationFailedReason, fmt.Errorf("unable to archive artifact to storage: %w", explainArchive(err)))
-}
-
-// offer makes the stable address lead to the artifact and removes artifacts that were superseded. Only the first can
-// fail the poll.
-func (p *poll) offer(ctx context.Context, f *found) *failure {
-	url, err := p.Artifacts.Link(refOf(f.artifact), latestFile)
-	if err != nil {
-		return storageFailed(sourcev1.SymlinkUpdateFailedReason, fmt.Errorf("failed to update status URL symlink: %w", err))
-	}
-	f.url = url
-	removed, err := p.Artifacts.Collect(ctx, refOf(f.artifact))
-	if err != nil {
-		p.req.Event(kernel.Warning(sourcev1.GarbageCollectionFailedReason, fmt.Sprintf("garbage collection failed: %s", err), nil))
-	}
-	if n := len(removed); n > 0 {
-		p.req.Event(kernel.Trace("GarbageCollectionSucceeded", fmt.Sprintf("garbage collected %d artifacts", n), nil))
-	}
-	return nil
-}
-
-// refOf and artifactOf translate between the status and the store.
-func refOf(a *meta.Artifact) artifact.Ref {
-	ref := artifact.Ref{
-		Path: a.Path, URL: a.URL, Revision: a.Revision, Digest: artifact.Digest(a.Digest),
-		LastUpdateTime: a.LastUpdateTime.Time.Time, Metadata: a.Metadata,
-	}
-	if a.Size != nil {
-		ref.Size = *a.Size
-	}
-	return ref
-}
-
-func artifactOf(ref artifact.Ref) *meta.Artifact {
-	return &meta.Artifact{
-		Path: ref.Path, URL: ref.URL, Revision: ref.Revision, Digest: string(ref.Digest),
-		LastUpdateTime: meta.NewTime(ref.LastUpdateTime), Size: &ref.Size, Metadata: ref.Metadata,
-	}
 }

@@ -9,8 +9,9 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/trust"
 	"github.com/gitops-toolkit/flux/internal/verify"
 )
@@ -24,24 +25,16 @@ type verdict struct {
 	message string
 }
 
-func unverified(err error) *failure {
-	return &failure{
-		condition: sourcev1.SourceVerifiedCondition, status: metav1.ConditionFalse,
-		reason: sourcev1.VerificationErrorReason, err: err,
+func unverified(err error) *attempt.Failure {
+	return &attempt.Failure{
+		Condition: sourcev1.SourceVerifiedCondition, Status: metav1.ConditionFalse,
+		Reason: sourcev1.VerificationErrorReason, Err: err,
 	}
 }
 
 // trustVersion names the Secrets with keys, "" if the kernel cannot tell.
-func (p *poll) trustVersion() (text string) {
-	for _, name := range trusted(p.obj).Secrets() {
-		ref := kernel.Secret(name)
-		ref.Namespace = p.obj.Namespace
-		v, ok := p.cluster.Version(p.obj.Namespace, ref)
-		if !ok {
-			return ""
-		}
-		text += "/" + v
-	}
+func (p *poll) trustVersion() string {
+	text, _ := access.State(p.registries.Cluster, p.obj.Namespace, "", trusted(p.obj).Secrets())
 	return text
 }
 
@@ -76,7 +69,7 @@ func (p *poll) accept(question string) {
 }
 
 // verify looks for a signature of the revision, if the spec wants one.
-func (p *poll) verify(ctx context.Context, repo *registry.Repository, revision registry.Revision, f *found) *failure {
+func (p *poll) verify(ctx context.Context, repo *registry.Repository, revision registry.Revision, f *found) *attempt.Failure {
 	spec := trusted(p.obj)
 	if spec == nil {
 		return nil
@@ -96,9 +89,10 @@ func (p *poll) verify(ctx context.Context, repo *registry.Repository, revision r
 
 func (p *poll) decide(ctx context.Context, spec *trust.Spec, repo *registry.Repository, digest string) (verify.Result, error) {
 	verifier, err := spec.Verifier(ctx, p.obj.Namespace, p.Public, func(ctx context.Context, field, name string) (map[string][]byte, error) {
-		secret, fail := p.secret(ctx, p.obj, field, name)
-		if fail != nil {
-			return nil, fail.err
+		read := access.Reader{Secrets: p.registries.Cluster, Namespace: p.obj.Namespace}
+		secret, err := read.Secret(ctx, field, &meta.LocalObjectReference{Name: name})
+		if err != nil {
+			return nil, err
 		}
 		return secret.Data, nil
 	})
@@ -109,22 +103,17 @@ func (p *poll) decide(ctx context.Context, spec *trust.Spec, repo *registry.Repo
 }
 
 // unverified words a failure, with what to do next.
-func (p *poll) unverified(spec *trust.Spec, err error) *failure {
+func (p *poll) unverified(spec *trust.Spec, err error) *attempt.Failure {
 	switch {
 	case errors.Is(err, verify.ErrTrust):
 	case errors.Is(err, verify.ErrUnsigned) && len(spec.Secrets()) > 0:
-		err = fmt.Errorf("%w; sign the artifact, or trust its signer in the Secret '%s'", err, nameOf(p.obj, spec.Secrets()[0]))
+		err = fmt.Errorf("%w; sign the artifact, or trust its signer in the Secret '%s'", err, p.obj.Namespace+"/"+spec.Secrets()[0])
 	case errors.Is(err, verify.ErrUnsigned):
 		err = fmt.Errorf("%w; sign the artifact, or trust its signer in spec.verify.matchOIDCIdentity", err)
 	default:
 		err = explain(p.obj, err)
 	}
-	f := unverified(spec.Failed(err))
-	var throttle *registry.ThrottledError
-	if errors.As(err, &throttle) {
-		f.after = min(throttle.After, maxThrottle)
-	}
-	return f
+	return unverified(spec.Failed(err))
 }
 
 // settleVerification writes what is known of the signature. A failure writes its own condition.

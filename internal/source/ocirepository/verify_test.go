@@ -24,13 +24,13 @@ func (l *lab) target(digest string) verifytest.Target {
 func (l *lab) trustSecret(name string, data map[string][]byte) {
 	l.Helper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Name: name, Namespace: l.namespace, Labels: map[string]string{"reconcile.fluxcd.io/watch": "Enabled"},
+		Name: name, Namespace: l.Namespace, Labels: map[string]string{"reconcile.fluxcd.io/watch": "Enabled"},
 	}, Data: data}
-	err := l.client.Create(context.Background(), secret)
+	err := l.Client.Create(context.Background(), secret)
 	if err != nil {
-		err = l.client.Update(context.Background(), secret)
+		err = l.Client.Update(context.Background(), secret)
 	}
-	l.must(err)
+	l.Must(err)
 }
 
 func verifiedBy(provider, secret string) func(*sourcev1.OCIRepository) {
@@ -62,11 +62,11 @@ func TestVerifiedByKey(t *testing.T) {
 
 	obj, message := l.failed("app", "VerificationError")
 	want := "failed to verify the signature using provider 'cosign': no matching signatures were found for '" + l.server.Host + "/app@" + first +
-		"'; it has no signature; sign the artifact, or trust its signer in the Secret '" + l.namespace + "/keys'"
+		"'; it has no signature; sign the artifact, or trust its signer in the Secret '" + l.Namespace + "/keys'"
 	if message != want || sourceVerified(obj) != "False VerificationError "+want || obj.Status.Artifact != nil {
 		t.Errorf("unsigned: %q, want %q; %+v", message, want, obj.Status)
 	}
-	if e := l.event("app", "VerificationError", want); e.Severity != "error" {
+	if e := l.Event("app", "VerificationError", want); e.Severity != "error" {
 		t.Errorf("event %+v", e)
 	}
 	key.Sign(t, l.target(first))
@@ -165,7 +165,7 @@ func TestVerifiedInOtherWays(t *testing.T) {
 		"strangers":     {verifiedBy("notation", "strangers"), "", "failed to verify the signature using provider 'notation': no matching signatures were found for '"},
 		"audit":         {verifiedBy("notation", "audit"), "", ""},
 		"no-secret":     {verifiedBy("notation", ""), "", "failed to verify the signature using provider 'notation': invalid trust settings: spec.verify.secretRef is required"},
-		"absent":        {verifiedBy("cosign", "absent"), "", "failed to verify the signature using provider 'cosign': failed to get secret '" + l.namespace + "/absent': "},
+		"absent":        {verifiedBy("cosign", "absent"), "", "failed to verify the signature using provider 'cosign': failed to get secret '" + l.Namespace + "/absent': "},
 	} {
 		l.create(name, tt.change)
 		if tt.failure == "" {

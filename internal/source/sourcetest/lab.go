@@ -1,10 +1,12 @@
-// Package helmtest runs the controllers of HelmRepositories and HelmCharts in tests: on the sandbox, for one namespace,
-// beside a Helm repository of its own.
-package helmtest
+// Package sourcetest runs the controllers of sources in tests: on the sandbox, for one namespace, with a volume and an
+// intake for events of their own.
+package sourcetest
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -22,7 +24,6 @@ import (
 
 	"github.com/gitops-toolkit/flux/api"
 	"github.com/gitops-toolkit/flux/api/meta"
-	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/testenv"
@@ -43,10 +44,14 @@ type Lab struct {
 	Data, Temp string
 	// Artifacts is the store of the controllers that run now.
 	Artifacts *store.Store
+	// Settings changes those of the controllers; set it before Start.
+	Settings func(*kernel.Settings)
+	// Config of the sandbox, and the Scheme of all kinds.
+	Config *rest.Config
+	Scheme *runtime.Scheme
 
-	config    *rest.Config
-	scheme    *runtime.Scheme
 	eventsURL string
+	closers   []io.Closer
 
 	mu     sync.Mutex
 	events []Event
@@ -65,12 +70,11 @@ type Event struct {
 // New makes a lab; without a sandbox the test is skipped.
 func New(t *testing.T) *Lab {
 	t.Helper()
-	l := &Lab{T: t, config: testenv.Config(t), scheme: runtime.NewScheme(), Data: t.TempDir(), Temp: t.TempDir(), came: make(chan struct{})}
-	l.Must(corev1.AddToScheme(l.scheme))
-	l.Must(api.AddToScheme(l.scheme))
+	l := &Lab{T: t, Config: testenv.Config(t), Scheme: runtime.NewScheme(), Data: t.TempDir(), Temp: t.TempDir(), came: make(chan struct{})}
+	l.Must(errors.Join(corev1.AddToScheme(l.Scheme), api.AddToScheme(l.Scheme)))
 	l.Namespace = testenv.Namespace(t)
 	var err error
-	l.Client, err = client.NewWithWatch(l.config, client.Options{Scheme: l.scheme})
+	l.Client, err = client.NewWithWatch(l.Config, client.Options{Scheme: l.Scheme})
 	l.Must(err)
 	events := httptest.NewServer(http.HandlerFunc(l.intake))
 	t.Cleanup(events.Close)
@@ -131,6 +135,28 @@ func (l *Lab) Count(name, reason string) (n int) {
 	return n
 }
 
+// AwaitCount waits until so many events of an object with a reason were posted.
+func (l *Lab) AwaitCount(name, reason string, want int) {
+	l.Helper()
+	deadline := time.After(Limit)
+	for {
+		l.mu.Lock()
+		came := l.came
+		l.mu.Unlock()
+		if l.Count(name, reason) >= want {
+			return
+		}
+		select {
+		case <-came:
+		case <-deadline:
+			l.Fatalf("%d events %s of %s, want %d", l.Count(name, reason), reason, name, want)
+		}
+	}
+}
+
+// Close closes something of the controllers when they have stopped.
+func (l *Lab) Close(c io.Closer) { l.closers = append(l.closers, c) }
+
 // Start runs the controllers that register adds until stop is called, or the test ends.
 func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
 	l.Helper()
@@ -140,9 +166,11 @@ func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
 	settings := kernel.Defaults()
 	settings.RuntimeNamespace, settings.EventsAddr = l.Namespace, l.eventsURL
 	settings.GracefulShutdownTimeout, settings.MinRetryDelay = 5*time.Second, 50*time.Millisecond
-	settings.MaxRetryDelay = time.Second
-	process, err := kernel.NewProcess(l.config, kernel.ProcessOptions{
-		Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.Namespace, Log: logr.Discard(),
+	if l.Settings != nil {
+		l.Settings(&settings)
+	}
+	process, err := kernel.NewProcess(l.Config, kernel.ProcessOptions{
+		Scheme: l.Scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.Namespace, Log: logr.Discard(),
 		GracefulShutdownTimeout: settings.GracefulShutdownTimeout,
 	})
 	l.Must(err)
@@ -158,7 +186,10 @@ func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
-		_ = artifacts.Close()
+		for _, c := range append(l.closers, artifacts) {
+			_ = c.Close()
+		}
+		l.closers = nil
 	})
 	l.Cleanup(stop)
 	return stop
@@ -172,17 +203,6 @@ func (l *Lab) Create(obj client.Object) {
 	l.Cleanup(func() {
 		_ = l.Client.Patch(context.Background(), obj, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
 	})
-}
-
-// Repository makes a HelmRepository; change adapts it.
-func (l *Lab) Repository(name, url string, change func(*sourcev1.HelmRepository)) {
-	l.Helper()
-	hour := meta.NewDuration(time.Hour)
-	obj := &sourcev1.HelmRepository{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: sourcev1.HelmRepositorySpec{URL: url, Interval: &hour}}
-	if change != nil {
-		change(obj)
-	}
-	l.Create(obj)
 }
 
 // Secret makes a Secret of keys and values.
@@ -228,11 +248,12 @@ func Until[T client.Object](l *Lab, name, what string, ok func(T) bool) T {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Limit)
 	defer cancel()
-	var list client.ObjectList = &sourcev1.HelmRepositoryList{}
-	if _, is := any(fresh[T]()).(*sourcev1.HelmChart); is {
-		list = &sourcev1.HelmChartList{}
-	}
-	w, err := l.Client.Watch(ctx, list, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name})
+	kind, err := l.Client.GroupVersionKindFor(fresh[T]())
+	l.Must(err)
+	kind.Kind += "List"
+	list, err := l.Scheme.New(kind)
+	l.Must(err)
+	w, err := l.Client.Watch(ctx, list.(client.ObjectList), client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name})
 	l.Must(err)
 	defer w.Stop()
 	var last T

@@ -1,0 +1,60 @@
+package sourcetest
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gitops-toolkit/flux/api/meta"
+)
+
+// File is one entry of an archive.
+type File struct {
+	Name string
+	Mode int64
+	Data string
+}
+
+// Files reads a stored artifact: what is in its files, by name.
+func (l *Lab) Files(a *meta.Artifact) map[string]string {
+	l.Helper()
+	out := map[string]string{}
+	for _, f := range ReadArchive(l.T, filepath.Join(l.Data, filepath.FromSlash(a.Path))) {
+		if f.Mode&0o100 == 0 || f.Data != "" {
+			out[f.Name] = f.Data
+		}
+	}
+	return out
+}
+
+// ReadArchive reads all entries of a tar.gz.
+func ReadArchive(t *testing.T, path string) (list []File) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	zr, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tr := tar.NewReader(zr); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, File{h.Name, h.Mode, string(data)})
+	}
+}
