@@ -18,6 +18,7 @@ import (
 var world struct {
 	config            *rest.Config
 	source, kustomize *harness.Process
+	watcher           *harness.Process
 	git               *git.Server
 	dir               string
 }
@@ -52,7 +53,10 @@ func run(m *testing.M) int {
 	if world.source, err = stack.Add(ctx, "source-controller", "--concurrent=4", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
 		return fail(err)
 	}
-	if world.kustomize, err = stack.Add(ctx, "kustomize-controller", "--concurrent=4", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
+	if world.kustomize, err = stack.Add(ctx, "kustomize-controller", "--concurrent=4", "--feature-gates=ExternalArtifact=true", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
+		return fail(err)
+	}
+	if world.watcher, err = stack.Add(ctx, "source-watcher", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
 		return fail(err)
 	}
 	world.git, err = git.Start(git.Options{

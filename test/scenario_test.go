@@ -115,7 +115,7 @@ func (s *scenario) apply(text string) {
 		if o.GetNamespace() == "" && o.GetKind() != "Namespace" {
 			o.SetNamespace(s.ns)
 		}
-		if strings.Contains(o.GetAPIVersion(), ".toolkit.fluxcd.io/") {
+		if strings.Contains(o.GetAPIVersion(), ".fluxcd.io/") {
 			o.SetLabels(mergeLabels(o.GetLabels(), map[string]string{shardLabel: "scenarios"}))
 		}
 		s.must(s.c.Apply(s.ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("scenario"), client.ForceOwnership), "apply "+o.GetKind())
@@ -183,7 +183,7 @@ func (s *scenario) await(kind, name, what string, accept func(*unstructured.Unst
 
 func (s *scenario) logOf(name string) string {
 	var lines []string
-	for line := range strings.SplitSeq(world.source.Tail(2000)+"\n"+world.kustomize.Tail(2000), "\n") {
+	for line := range strings.SplitSeq(world.source.Tail(2000)+"\n"+world.watcher.Tail(2000)+"\n"+world.kustomize.Tail(2000), "\n") {
 		if strings.Contains(line, `"`+s.ns+`"`) {
 			lines = append(lines, line)
 		}
