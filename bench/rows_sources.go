@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -37,6 +38,7 @@ import (
 func init() {
 	rows = append(rows,
 		row{"100 GitRepositories on one repository of 10,000 files, 100 MB", "a clone for each", "one mirror; a push is fetched once, and costs kilobytes, ≤ 5 s CPU for all, ≤ 64 MiB above idle", hundredOfOne},
+		row{"1,000 sources at a host that never answers, 10 healthy ones", "the dead take all workers in turn", "the healthy keep their intervals", deadHost},
 		row{"OCIRepository poll, unchanged tag", "1 HEAD and status patches", "1 HEAD, 0 API writes", ociPoll},
 		row{"Bucket of 2,000 objects at an S3 server", "listed twice, and all fetched again after a change", "unchanged: one listing, 0 objects, 0 API writes; one changed: 1 object", bucketPoll},
 		row{"artifact cache: 100 consumers of one artifact of 100 MB", "100 downloads, 100 unpacks", "1 download, 1 unpack", artifactCache},
@@ -440,4 +442,64 @@ func artifactCache(ctx context.Context, w *world) ([]figure, error) {
 		{"until all 100 have it", time.Since(began).Seconds(), -1, "s", ""},
 		{"peak heap", float64(peak) / (1 << 20), 64, "MiB", ""},
 	}, failed
+}
+
+// deadHost has a thousand sources at a host that takes connections and says nothing.
+func deadHost(ctx context.Context, w *world) ([]figure, error) {
+	const dead, healthy, interval = 1000, 10, 5
+	if _, err := w.commit(app("warm", "")); err != nil {
+		return nil, err
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer silent.Close() //nolint:errcheck // ends the row
+	for i := range healthy {
+		o := object(fluxURL+"/v1", "GitRepository", fmt.Sprintf("healthy-%d", i), map[string]any{
+			"interval": fmt.Sprintf("%ds", interval), "url": w.git.HTTPURL("bench"), "ref": map[string]any{"branch": "main"},
+		})
+		if err := w.createAndAwaitReady(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	for i := range dead {
+		o := object(fluxURL+"/v1", "GitRepository", fmt.Sprintf("dead-%d", i), map[string]any{
+			"interval": "1m", "timeout": "60s", "url": fmt.Sprintf("http://%s/repo-%d", silent.Addr(), i), "ref": map[string]any{"branch": "main"},
+		})
+		if err := w.create(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	passes := func() (list []float64, err error) {
+		for i := range healthy {
+			n, err := w.source.Passes("GitRepository", fmt.Sprintf("healthy-%d", i))
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, n)
+		}
+		return list, nil
+	}
+	before, err := passes()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if err := rest(ctx, 40*time.Second); err != nil {
+		return nil, err
+	}
+	after, err := passes()
+	if err != nil {
+		return nil, err
+	}
+	took, worst := time.Since(began).Seconds(), 0.0
+	for i := range healthy {
+		worst = max(worst, took/max(after[i]-before[i], 0.1))
+	}
+	memory, err := w.source.AnonBytes()
+	return []figure{
+		{"longest mean interval of a healthy one", worst, interval * 1.3, "s", fmt.Sprintf("spec.interval is %d s", interval)},
+		{"memory with a thousand hanging", float64(memory) / (1 << 20), -1, "MiB", ""},
+	}, err
 }

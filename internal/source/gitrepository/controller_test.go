@@ -32,7 +32,7 @@ func TestLifeOfARepository(t *testing.T) {
 	obj := l.ready("fleet", "main@sha1:"+first)
 	a := obj.Status.Artifact
 	path := fmt.Sprintf("gitrepository/%s/fleet/%s.tar.gz", l.Namespace, first)
-	if a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || !strings.HasPrefix(a.Digest, "sha256:") || a.Size == nil {
+	if a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || a.Digest != sourcetest.Golden || a.Size == nil {
 		t.Errorf("artifact %+v", a)
 	}
 	if c := obj.Status.Conditions; len(c) != 2 || c.Get("ArtifactInStorage").Message != "stored artifact for revision 'main@sha1:"+first+"'" {

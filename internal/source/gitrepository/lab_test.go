@@ -43,7 +43,7 @@ func newLab(t *testing.T, opts git.Options) *lab {
 	t.Cleanup(func() { _ = l.server.Close() })
 	l.repo, err = l.server.Create("fleet", "main")
 	l.Must(err)
-	l.commit(map[string]string{"app/deploy.yaml": "replicas: 1\n", "README.md": "hello\n", "logo.png": "png"}, "Begin")
+	l.commit(sourcetest.GoldenFiles, "Begin")
 	return l
 }
 

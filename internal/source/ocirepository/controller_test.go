@@ -35,12 +35,12 @@ func TestLifeOfARepository(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, registrytest.Options{})
 	l.start()
-	first := l.push("v1", map[string]string{"app/deploy.yaml": "replicas: 1\n", "README.md": "hello\n", "logo.png": "png"})
+	first := l.push("v1", sourcetest.GoldenFiles)
 	l.create("app", nil)
 	obj := l.ready("app", "v1@"+first)
 	a := obj.Status.Artifact
 	path := fmt.Sprintf("ocirepository/%s/app/%s.tar.gz", l.Namespace, first)
-	if a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || !strings.HasPrefix(a.Digest, "sha256:") || a.Size == nil || !maps.Equal(a.Metadata, origin) {
+	if a.Path != path || a.URL != "http://"+sourcetest.Advertised+"/"+path || a.Digest != sourcetest.Golden || a.Size == nil || !maps.Equal(a.Metadata, origin) {
 		t.Errorf("artifact %+v", a)
 	}
 	if want := "http://" + sourcetest.Advertised + "/ocirepository/" + l.Namespace + "/app/latest.tar.gz"; obj.Status.URL != want {

@@ -12,6 +12,13 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 )
 
+// GoldenFiles are made into an artifact of the digest Golden whether they come from Git, a registry or elsewhere: the same
+// input gives the same bytes across kinds, runs and machines. A change of it is a change of the format.
+var GoldenFiles = map[string]string{"app/deploy.yaml": "replicas: 1\n", "README.md": "hello\n", "logo.png": "png"}
+
+// Golden is the digest of the artifact of GoldenFiles, of which the picture is left out.
+const Golden = "sha256:115aae37a153f7f92c6f80753ecd3367153b4800d6255b374943877c4ccf80c2"
+
 // File is one entry of an archive.
 type File struct {
 	Name string
