@@ -328,7 +328,7 @@ func bucketPoll(ctx context.Context, w *world) ([]figure, error) {
 	} {
 		o := object("v1", "Secret", name, nil)
 		o.Object["stringData"] = data
-		if err := w.put(ctx, secrets, o); err != nil {
+		if _, err := w.dyn.Resource(secrets).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
 			return nil, err
 		}
 	}
@@ -381,12 +381,6 @@ func bucketPoll(ctx context.Context, w *world) ([]figure, error) {
 		{"one changed, API requests", float64(len(changed.source)), 3, "requests", harness.Summary(changed.source)},
 		{"one changed, CPU", changed.cpu.Seconds() * 1000, -1, "ms", "with the polls meanwhile"},
 	}, p.figures()...), nil
-}
-
-// put creates any object.
-func (w *world) put(ctx context.Context, gvr schema.GroupVersionResource, o *unstructured.Unstructured) error {
-	_, err := w.dyn.Resource(gvr).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{})
-	return err
 }
 
 // blobs is a fetcher of one artifact that counts.
