@@ -44,7 +44,7 @@ func (p *Process) Controller(name string, settings Settings) *Manager {
 }
 
 // Add lets f run beside the kinds while this process leads; its error stops the process. It
-// ends when ctx does.
+// ends when ctx does, and finds the controller's logger there.
 func (m *Manager) Add(f func(ctx context.Context) error) { m.runnables = append(m.runnables, f) }
 
 // AddCleanup lets f run after all work of the process has ended, whether it ever led or not.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/kernel"
@@ -140,6 +141,38 @@ func TestAddressInUseNamesTheFlag(t *testing.T) {
 		if err == nil || !strings.HasSuffix(err.Error(), "address already in use; choose another address with "+flag) {
 			t.Errorf("%s: %v", flag, err)
 		}
+	}
+}
+
+// TestRunnablesCanLog: the artifact server has no other way to tell why it answers 500.
+func TestRunnablesCanLog(t *testing.T) {
+	t.Parallel()
+	lab := kerneltest.NewLab(t)
+	said := make(chan string, 1)
+	log := funcr.New(func(_, line string) {
+		if strings.Contains(line, "canary") {
+			said <- line
+		}
+	}, funcr.Options{})
+	process, err := kernel.NewProcess(lab.Config, kernel.ProcessOptions{
+		Scheme: kerneltest.Scheme(t), MetricsAddr: "0", HealthAddr: "0", WatchNamespace: lab.Namespace, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	process.Controller("probe-controller", kernel.Defaults()).Add(func(ctx context.Context) error {
+		logr.FromContextOrDiscard(ctx).Info("canary")
+		<-ctx.Done()
+		return nil
+	})
+	lab.Run(process)
+	select {
+	case line := <-said:
+		if !strings.Contains(line, `"controller"="probe-controller"`) {
+			t.Errorf("%s does not name the controller", line)
+		}
+	case <-time.After(kerneltest.Limit):
+		t.Error("nothing was logged")
 	}
 }
 

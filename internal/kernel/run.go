@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -61,9 +62,6 @@ func (m *Manager) run(ctx context.Context) error {
 			return fmt.Errorf("set up the controller for %s: %w", e.gvk.Kind, err)
 		}
 	}
-	if len(controllers) == 0 {
-		m.process.options.Log.Info("this version of the controller serves no kinds yet", "controller", m.name)
-	}
 	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
 	var told sync.WaitGroup
 	told.Go(func() { m.recorder.lines.run(telling) })
@@ -75,7 +73,7 @@ func (m *Manager) run(ctx context.Context) error {
 		group.Go(func() error { return c.Start(ctx) })
 	}
 	for _, f := range m.runnables {
-		group.Go(func() error { return f(ctx) })
+		group.Go(func() error { return f(logr.NewContext(ctx, m.Log())) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
