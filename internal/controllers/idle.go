@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// idleNote ends the help of what is accepted, because manifests and scripts carry it, but has
-// nothing to act on in this version.
-const idleNote = " (no effect yet)"
+// idleNote ends the help of what is accepted because manifests and scripts carry it, but has
+// nothing to act on here.
+const idleNote = " (no effect)"
 
 // names is a set of flags or feature gates.
 type names func(name string) bool

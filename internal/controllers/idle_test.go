@@ -54,8 +54,7 @@ func asked(t *testing.T, name string) map[string]bool {
 	return seen
 }
 
-// A flag that nobody reads must say that it has no effect. The reverse is for whoever builds the
-// next part: take the flag out of Idle when Register reads it.
+// A flag that nobody reads must say that it has no effect.
 func TestFlagsWithoutEffectSaySo(t *testing.T) {
 	for _, c := range All {
 		read := asked(t, c.Name)
@@ -74,7 +73,7 @@ func TestHelpNamesGates(t *testing.T) {
 		if f.Name != "feature-gates" {
 			continue
 		}
-		if text := kustomize.help(f); !strings.Contains(text, "DisableFailFastBehavior, DisableStatusPollerCache (no effect yet), ExternalArtifact") {
+		if text := kustomize.help(f); !strings.Contains(text, "DisableFailFastBehavior, DisableStatusPollerCache (no effect), ExternalArtifact") {
 			t.Errorf("help of --feature-gates: %s", text)
 		}
 	}
@@ -86,8 +85,8 @@ func TestIdleNamesExist(t *testing.T) {
 		if c.Idle == nil || c.IdleGates == nil {
 			t.Errorf("%s: Idle and IdleGates are required", c.Name)
 		}
-		if (c.Register == nil) && !c.Idle("concurrent") {
-			t.Errorf("%s serves nothing, but its flags are said to have an effect", c.Name)
+		if c.Register == nil {
+			t.Errorf("%s serves nothing", c.Name)
 		}
 	}
 }

@@ -48,12 +48,9 @@ func registerKustomize(m *kernel.Manager, v Values) error {
 		<-run.Done()
 		return nil
 	})
-	var remotes *remote.Fetcher
-	if !v.Bool("no-remote-bases") {
-		if remotes, err = remote.New(filepath.Join(dir, "remote")); err != nil {
-			return fmt.Errorf("open the directory of remote bases: %w", err)
-		}
-		m.AddCleanup(remotes.Close)
+	remotes, err := openRemotes(m, v, dir)
+	if err != nil {
+		return err
 	}
 	return kustomize.Register(m, kustomize.Options{
 		Remotes: remotes,
@@ -80,6 +77,19 @@ func registerKustomize(m *kernel.Manager, v Values) error {
 		},
 		KubeConfig: kubeconfig.Policy{AllowExec: v.Bool("insecure-kubeconfig-exec"), AllowInsecureTLS: v.Bool("insecure-kubeconfig-tls")},
 	})
+}
+
+// openRemotes makes what fetches remote bases, nil where the flag forbids them.
+func openRemotes(m *kernel.Manager, v Values, dir string) (*remote.Fetcher, error) {
+	if v.Bool("no-remote-bases") {
+		return nil, nil
+	}
+	remotes, err := remote.New(filepath.Join(dir, "remote"))
+	if err != nil {
+		return nil, fmt.Errorf("open the directory of remote bases: %w", err)
+	}
+	m.AddCleanup(remotes.Close)
+	return remotes, nil
 }
 
 // openArtifacts opens the controller's cache of artifacts below the temporary directory. A

@@ -15,7 +15,7 @@ type Controller struct {
 	Flags []Flag
 	// Gates are the feature gates with their defaults.
 	Gates map[string]bool
-	// Idle and IdleGates are the flags and gates that have no effect yet; --help says so.
+	// Idle and IdleGates are the flags and gates that have no effect; --help says so.
 	Idle      names
 	IdleGates names
 	// ImpersonatesDefault says that --default-service-account is impersonated in the cluster;
@@ -24,7 +24,7 @@ type Controller struct {
 	// Serves lists the kinds it reconciles, Reads other kinds that it follows.
 	Serves []Resource
 	Reads  []Resource
-	// Register adds its kinds and servers to a manager; nil while none is built.
+	// Register adds its kinds and servers to a manager.
 	Register func(m *kernel.Manager, v Values) error
 }
 

@@ -119,9 +119,6 @@ func (c *command) assemble(config *rest.Config, all []kernel.Settings, log logr.
 	}
 	for i, one := range c.chosen {
 		m := process.Controller(one.Name, all[i])
-		if one.Register == nil {
-			continue
-		}
 		if err := one.Register(m, one.values); err != nil {
 			return nil, c.of(one, err)
 		}

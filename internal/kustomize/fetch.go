@@ -1,7 +1,6 @@
 package kustomize
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +22,7 @@ func (j *job) fetch(ctx context.Context) error {
 	}
 	j.tree = tree
 	if err := build.CheckPath(tree.Dir(), j.t.spec().Path); err != nil {
-		source := sourceReference(j.t.object)
-		source.Namespace = cmp.Or(source.Namespace, j.t.object.Namespace)
-		return failed(meta.ArtifactFailedReason, fmt.Errorf("%w; correct spec.path, or add the directory to %s", err, source))
+		return failed(meta.ArtifactFailedReason, fmt.Errorf("%w; correct spec.path, or add the directory to %s", err, sourceReference(j.t.object)))
 	}
 	j.result.attempted = true
 	j.progress("Building manifests for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)

@@ -5,7 +5,7 @@
 //
 // A pass checks the spec, gathers the policies and finds the GitRepository (spec.go), and starts a background job
 // (run.go) that looks the branch up and, unless nothing has changed since the last run, plans the edits on its tip
-// (package edits), commits (commit.go) and pushes (push.go). The pass that follows turns the result into status and
+// (package edits), commits and pushes (push.go). The pass that follows turns the result into status and
 // events (conclude.go).
 //
 // # No lost update, no spurious commit
