@@ -352,6 +352,9 @@ func TestHTTPProxy(t *testing.T) {
 		if !errors.Is(err, ErrProxy) || !strings.HasSuffix(err.Error(), ": it answers 407 Proxy Authentication Required") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("a proxy that refuses the way to %s: %v", remote.URL, err)
 		}
+		if host, _ := url.Parse(remote.URL); host.Scheme == "https" && !strings.Contains(err.Error(), " to "+host.Host+": ") {
+			t.Errorf("the host is not named: %v", err)
+		}
 	}
 }
 

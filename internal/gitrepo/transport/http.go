@@ -264,7 +264,7 @@ func checkTunnel(_ context.Context, _ *url.URL, req *http.Request, resp *http.Re
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
-	return fmt.Errorf("%w to %s: it answers %s", ErrProxy, req.URL.Host, resp.Status)
+	return fmt.Errorf("%w to %s: it answers %s", ErrProxy, req.Host, resp.Status)
 }
 
 func checkResponse(resp *http.Response, contentType string) error {

@@ -36,8 +36,8 @@ var (
 	ErrRedirect = errors.New("redirect refused")
 	// ErrProxy is wrapped when the proxy on the way to the server does not let us through.
 	ErrProxy = errors.New("the proxy does not let us through")
-	// ErrBusy is wrapped when the server, or a proxy that speaks for it, says that it cannot answer now.
-	ErrBusy = errors.New("the server cannot answer now")
+	// ErrBusy is wrapped when the server, or a proxy that speaks for it, says that it cannot serve us now.
+	ErrBusy = errors.New("the server is not ready to serve")
 )
 
 // Remote is a repository at an address, and what it takes to get there.
