@@ -24,6 +24,7 @@ import (
 type world struct {
 	many              int
 	dir, sandbox      string
+	kubeconfig        string
 	git               *git.Server
 	repo              *git.Repo
 	stack             *harness.Stack
@@ -68,6 +69,7 @@ func (w *world) start(ctx context.Context) error {
 	if err := json.Unmarshal(out, &status); err != nil {
 		return fmt.Errorf("read the sandbox's status: %w", err)
 	}
+	w.kubeconfig = status.Kubeconfig
 	crds := exec.CommandContext(ctx, "go", "run", "./hack/kube", "-kubeconfig", status.Kubeconfig, "crds")
 	if out, err := crds.CombinedOutput(); err != nil {
 		return fmt.Errorf("install the CRDs: %w: %s", err, out)

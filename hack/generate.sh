@@ -13,3 +13,4 @@ controller_gen object paths=./api/...
 controller_gen crd paths=./api/... output:crd:dir="$out"
 go run ./hack/crdgen -in "$out" -api api -out manifests/crds -docs docs/kinds
 go run ./hack/manifests -out manifests/install
+go run ./hack/monitoring -out manifests/monitoring

@@ -50,10 +50,10 @@ func run(m *testing.M) int {
 	defer stack.Stop()
 	world.config, world.dir = stack.Config, dir
 
-	if world.source, err = stack.Add(ctx, "source-controller", "--concurrent=4", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
+	if world.source, err = stack.Add(ctx, "source-controller", "--concurrent=4", "--feature-gates=ResourceInfoMetrics=true", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
 		return fail(err)
 	}
-	if world.kustomize, err = stack.Add(ctx, "kustomize-controller", "--concurrent=4", "--feature-gates=ExternalArtifact=true", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
+	if world.kustomize, err = stack.Add(ctx, "kustomize-controller", "--concurrent=4", "--feature-gates=ExternalArtifact=true,ResourceInfoMetrics=true", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {
 		return fail(err)
 	}
 	if world.watcher, err = stack.Add(ctx, "source-watcher", "--watch-label-selector="+shardLabel+"=scenarios"); err != nil {

@@ -14,7 +14,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gitops-toolkit/flux/internal/artifact/unpack"
 	"github.com/gitops-toolkit/flux/internal/controllers"
+	kbuild "github.com/gitops-toolkit/flux/internal/kustomize/build"
 )
 
 // made writes a layout from stand-ins for the programs, which take minutes to compile.
@@ -46,8 +50,14 @@ func TestLayoutIsReproducible(t *testing.T) {
 	if a, b := tree(t, first), tree(t, second); !slices.Equal(a, b) {
 		t.Errorf("the layouts hold different blobs:\n%v\n%v", a, b)
 	}
-	if len(lines) != len(controllers.All)+2 {
-		t.Errorf("%d images, want one for each component, flux-controller and flux-cli", len(lines))
+	// Each component, flux-cli and flux-manifests have upstream's tag too; flux-controller is ours alone.
+	if len(lines) != 2*(len(controllers.All)+2)+1 {
+		t.Errorf("%d references:\n%s", len(lines), strings.Join(lines, "\n"))
+	}
+	for _, c := range controllers.All {
+		if compatible[c.Name] == "" {
+			t.Errorf("no tag of upstream for %s", c.Name)
+		}
 	}
 }
 
@@ -94,6 +104,9 @@ func TestImages(t *testing.T) {
 	layersOf := map[string]string{}
 	for _, m := range manifest.Manifests {
 		reference := m.Annotations["org.opencontainers.image.ref.name"]
+		if !strings.HasSuffix(reference, ":v1.2.3") || strings.Contains(reference, "/flux-manifests:") {
+			continue
+		}
 		name := strings.TrimSuffix(strings.TrimPrefix(reference, "registry.example.com/flux/"), ":v1.2.3")
 		index, err := root.ImageIndex(m.Digest)
 		if err != nil {
@@ -122,6 +135,44 @@ func TestImages(t *testing.T) {
 	}
 	if len(layersOf) != 2 {
 		t.Errorf("components do not share their layers: %v", layersOf)
+	}
+}
+
+// TestManifestsArtifact unpacks flux-manifests as an OCIRepository does, and builds every base in it.
+func TestManifestsArtifact(t *testing.T) {
+	t.Parallel()
+	image, err := manifestsArtifact("v1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(image); err != nil {
+		t.Fatal(err)
+	}
+	layers, err := image.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d layers, %v", len(layers), err)
+	}
+	stream, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := unpack.TarGz(t.Context(), stream, dir, unpack.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	for base, want := range map[string][]string{
+		".": {"Deployment/source-controller", "CustomResourceDefinition/helmreleases.helm.toolkit.fluxcd.io"}, "single": {"Deployment/flux-controller"},
+		"monitoring": {"PodMonitor/flux-system", "PrometheusRule/flux", "ConfigMap/flux-grafana-dashboards"},
+	} {
+		result, err := kbuild.Build(t.Context(), kbuild.Options{Root: dir, Path: base})
+		if err != nil {
+			t.Fatalf("%s: %v", base, err)
+		}
+		for _, name := range want {
+			if !slices.ContainsFunc(result.Objects, func(u *unstructured.Unstructured) bool { return u.GetKind()+"/"+u.GetName() == name }) {
+				t.Errorf("%s has no %s", base, name)
+			}
+		}
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 	"github.com/gitops-toolkit/flux/internal/controllers"
 )
 
+// source is where everything comes from.
+const source = "https://github.com/gitops-toolkit/flux"
+
 // user is nobody, whom the security contexts of the Deployments expect.
 const user = "65534:65534"
 
@@ -60,15 +63,33 @@ func write(out, registry, version string, sets []set) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
-		reference := registry + "/" + k.name + ":" + version
-		if err := target.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": reference})); err != nil {
+		written, err := named(registry+"/"+k.name, tags(k.name, version), index.Digest, func(o layout.Option) error { return target.AppendIndex(index, o) })
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
-		digest, err := index.Digest()
-		if err != nil {
+		lines = append(lines, written...)
+	}
+	const name = "flux-manifests"
+	image, err := manifestsArtifact(version)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	written, err := named(registry+"/"+name, tags(name, version), image.Digest, func(o layout.Option) error { return target.AppendImage(image, o) })
+	return append(lines, written...), err
+}
+
+// named adds something to the layout under each of its tags.
+func named(name string, tags []string, digest func() (v1.Hash, error), add func(layout.Option) error) (lines []string, err error) {
+	sum, err := digest()
+	if err != nil {
+		return nil, err
+	}
+	for _, tag := range tags {
+		reference := name + ":" + tag
+		if err := add(layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": reference})); err != nil {
 			return nil, err
 		}
-		lines = append(lines, reference+"@"+digest.String())
+		lines = append(lines, reference+"@"+sum.String())
 	}
 	return lines, nil
 }
@@ -136,7 +157,7 @@ func (k kind) labels(version string) map[string]string {
 	return map[string]string{
 		"org.opencontainers.image.title":    k.name,
 		"org.opencontainers.image.version":  version,
-		"org.opencontainers.image.source":   "https://github.com/gitops-toolkit/flux",
+		"org.opencontainers.image.source":   source,
 		"org.opencontainers.image.licenses": "Apache-2.0",
 	}
 }

@@ -25,8 +25,8 @@ type entry struct {
 	link      string
 }
 
-// layer packs entries, with the directories above them, in the order of their names.
-func layer(entries []entry) (v1.Layer, error) {
+// packed is an archive of entries, with the directories above them, in the order of their names.
+func packed(entries []entry) ([]byte, error) {
 	entries = slices.Concat(entries, parents(entries))
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	var archive bytes.Buffer
@@ -39,11 +39,18 @@ func layer(entries []entry) (v1.Layer, error) {
 			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
+	err := w.Close()
+	return archive.Bytes(), err
+}
+
+// layer is one of an image.
+func layer(entries []entry) (v1.Layer, error) {
+	archive, err := packed(entries)
+	if err != nil {
 		return nil, err
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(archive.Bytes())), nil
+		return io.NopCloser(bytes.NewReader(archive)), nil
 	}, tarball.WithMediaType(types.OCILayer))
 }
 

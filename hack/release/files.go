@@ -19,6 +19,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli"
 	"github.com/gitops-toolkit/flux/internal/install"
 	bundled "github.com/gitops-toolkit/flux/manifests"
+	"github.com/gitops-toolkit/flux/manifests/monitoring"
 )
 
 // entry is a file of an archive.
@@ -71,7 +72,7 @@ func (r *release) archive(system, arch string, program []byte) error {
 	return r.write(r.name(system+"_"+arch+".zip"), b.Bytes())
 }
 
-// manifests writes the whole installation, and the base of it.
+// manifests writes the whole installation, the base of it, and what monitors it.
 func (r *release) manifests() error {
 	options := install.Defaults(r.version)
 	options.Components = append(options.Components, install.ExtraComponents...)
@@ -86,7 +87,11 @@ func (r *release) manifests() error {
 	if err := install.Archive(&base, bundled.Files()); err != nil {
 		return err
 	}
-	return errors.Join(r.write("install.yaml", whole.Bytes()), r.write("manifests.tar.gz", base.Bytes()))
+	var watching bytes.Buffer
+	if err := install.Archive(&watching, monitoring.Files()); err != nil {
+		return err
+	}
+	return errors.Join(r.write("install.yaml", whole.Bytes()), r.write("manifests.tar.gz", base.Bytes()), r.write("monitoring.tar.gz", watching.Bytes()))
 }
 
 // schemas writes a JSON schema for each version of each kind, named as validators look for them:

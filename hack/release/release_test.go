@@ -61,7 +61,7 @@ func TestRelease(t *testing.T) {
 		return data
 	}
 	sums := read("flux_1.2.3_checksums.txt")
-	for _, name := range []string{"flux_1.2.3_windows_amd64.zip", "install.yaml", "manifests.tar.gz", "crd-schemas.tar.gz", "flux_1.2.3_completions.tar.gz", "install.sh", "flux_1.2.3_sbom.spdx.json"} {
+	for _, name := range []string{"flux_1.2.3_windows_amd64.zip", "install.yaml", "manifests.tar.gz", "monitoring.tar.gz", "crd-schemas.tar.gz", "flux_1.2.3_completions.tar.gz", "install.sh", "flux_1.2.3_sbom.spdx.json"} {
 		if want := fmt.Sprintf("%x  %s\n", sha256.Sum256(read(name)), name); !bytes.Contains(sums, []byte(want)) {
 			t.Errorf("no checksum of %s", name)
 		}

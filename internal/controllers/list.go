@@ -127,7 +127,7 @@ var All = []Controller{
 }
 
 // ourGates are additions to every controller's gates.
-var ourGates = map[string]bool{kernel.GatePeriodicEvents: false}
+var ourGates = map[string]bool{kernel.GatePeriodicEvents: false, kernel.GateResourceInfoMetrics: false}
 
 // Find returns the controller of this name.
 func Find(name string) (Controller, bool) {

@@ -80,8 +80,11 @@ func Defaults(version string) Options {
 // reference is what may stand before the tag of an image.
 var reference = regexp.MustCompile(`^([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?(/[a-z0-9._-]+)*/?$`)
 
-// tag is what may stand behind it.
-var tag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+// tag is what may stand behind it, up to maxTag characters. A counted repetition in the expression
+// would take milliseconds to compile, at every start of the command line.
+var tag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+
+const maxTag = 128
 
 // validate refuses what would not make valid objects, with the flag's name. Values end up in
 // manifests that people commit, so nothing is let through that is more than it seems.
@@ -91,7 +94,7 @@ func (o Options) validate() error {
 	if len(validation.IsDNS1123Label(o.Namespace)) > 0 {
 		refuse("namespace must be a valid DNS label: %q", o.Namespace)
 	}
-	if !tag.MatchString(o.Version) {
+	if !tag.MatchString(o.Version) || len(o.Version) > maxTag {
 		refuse("--version %q cannot be the tag of an image", o.Version)
 	}
 	if !reference.MatchString(o.Registry) {

@@ -11,8 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/kernel/info"
 )
 
 // Manager is one controller of a process, such as kustomize-controller: its settings, its
@@ -167,5 +169,8 @@ func Register[T meta.Object](m *Manager, kind Kind[T], r Reconciler[T]) error {
 		return err
 	}
 	m.engines = append(m.engines, e)
+	if k, ok := info.Of(e.gvk.Group, e.gvk.Kind); ok && m.Gate(GateResourceInfoMetrics) {
+		return metrics.Registry.Register(&resourceInfo{e, k})
+	}
 	return nil
 }

@@ -73,6 +73,7 @@ const (
 	GateObjectLevelWorkloadIdentity  = "ObjectLevelWorkloadIdentity"
 	GateDisableConfigWatchers        = "DisableConfigWatchers"
 	GatePeriodicEvents               = "PeriodicEvents"
+	GateResourceInfoMetrics          = "ResourceInfoMetrics"
 	GateExternalArtifact             = "ExternalArtifact"
 	GateDirectSourceFetch            = "DirectSourceFetch"
 	GateAdditiveCELDependencyCheck   = "AdditiveCELDependencyCheck"

@@ -133,8 +133,8 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
-// freeAddr returns a loopback address that nobody listens on.
-func freeAddr() (string, error) {
+// FreeAddr returns a loopback address that nobody listens on.
+func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

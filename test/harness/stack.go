@@ -74,7 +74,7 @@ func (s *Stack) Add(ctx context.Context, name string, flags ...string) (*Process
 		listen["--events-addr"], listen["--receiverAddr"] = &p.EventsURL, &p.HooksURL
 	}
 	for flag, url := range listen {
-		addr, err := freeAddr()
+		addr, err := FreeAddr()
 		if err != nil {
 			return nil, err
 		}
