@@ -13,9 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// podTemplates tells where the kinds that are converted through their Go types keep their pod spec.
-// An entry without a path has none. The conversion gives upstream's shape, which adds the empty
-// structs "strategy" and "resources" to what we own.
+// podTemplates tells where kinds keep their pod spec.
 var podTemplates = map[string][]string{
 	"/Pod":                   {"spec"},
 	"/ReplicationController": {"spec", "template", "spec"},
@@ -25,9 +23,11 @@ var podTemplates = map[string][]string{
 	"apps/ReplicaSet":        {"spec", "template", "spec"},
 	"batch/Job":              {"spec", "template", "spec"},
 	"batch/CronJob":          {"spec", "jobTemplate", "spec", "template", "spec"},
-	"/Service":               nil,
-	"/Secret":                nil,
 }
+
+// untyped are the built-in kinds that are not converted through their Go types: these say "rules: null"
+// where an aggregated role has none.
+var untyped = []string{"rbac.authorization.k8s.io/Role", "rbac.authorization.k8s.io/ClusterRole"}
 
 // normalise brings an object into the form in which the server keeps it, so that desired and live
 // can be compared and nothing is owned that the server sets. It returns the paths of fields that the
@@ -42,16 +42,17 @@ func normalise(u *unstructured.Unstructured) (unknown []string) {
 	if isCRD {
 		dropBadConversionCA(u)
 	}
-	path, known := podTemplates[gvk.Group+"/"+gvk.Kind]
-	if !known {
+	kind := gvk.Group + "/" + gvk.Kind
+	if isCRD || slices.Contains(untyped, kind) {
 		return nil
 	}
-	if gvk.Kind == "Secret" {
+	switch kind {
+	case "/Secret":
 		foldStringData(u)
-	}
-	if gvk.Kind == "Service" {
+	case "/Service":
 		defaultProtocol(u.Object, "spec", "ports")
 	}
+	path := podTemplates[kind]
 	for _, list := range []string{"containers", "initContainers", "ephemeralContainers"} {
 		defaultContainerProtocols(u.Object, path, list)
 	}
@@ -150,8 +151,10 @@ func nestedList(obj map[string]any, path ...string) []any {
 	return list
 }
 
-// throughType converts the object to its Go type and back, and returns the paths that were lost. An
-// object that does not fit its type stays as it is: the server will say what is wrong, and where.
+// throughType converts an object of a built-in kind to its Go type and back, and returns the paths that
+// were lost. This gives upstream's shape, which adds empty structs to what we own: the "strategy" of a
+// Deployment, the "spec" of a Namespace. An object that does not fit its type stays as it is: the server
+// will say what is wrong, and where.
 func throughType(u *unstructured.Unstructured) []string {
 	typed, err := scheme.Scheme.New(u.GroupVersionKind())
 	if err != nil {
@@ -165,6 +168,7 @@ func throughType(u *unstructured.Unstructured) []string {
 		return nil
 	}
 	out["apiVersion"], out["kind"] = u.Object["apiVersion"], u.Object["kind"]
+	dropNewNulls(u.Object, out)
 	unknown := lost(u.Object, out, "")
 	slices.Sort(unknown)
 	for i, path := range unknown {
@@ -172,6 +176,32 @@ func throughType(u *unstructured.Unstructured) []string {
 	}
 	u.Object = out
 	return unknown
+}
+
+// dropNewNulls removes from after the nulls that before does not have: Go types write them for lists and
+// pointers that are not set.
+func dropNewNulls(before, after any) {
+	switch a := after.(type) {
+	case map[string]any:
+		b, _ := before.(map[string]any)
+		for key, value := range a {
+			was, had := b[key]
+			if value == nil && !had {
+				delete(a, key)
+				continue
+			}
+			dropNewNulls(was, value)
+		}
+	case []any:
+		b, _ := before.([]any)
+		for i := range a {
+			var was any
+			if i < len(b) {
+				was = b[i]
+			}
+			dropNewNulls(was, a[i])
+		}
+	}
 }
 
 // lost lists the paths of before whose values are missing in after; empty values do not count.
