@@ -240,7 +240,7 @@ func (b *bundle) bring(ctx context.Context, client *apply.Client, policies []pol
 			continue
 		}
 		if err := install.WaitReady(ctx, client, obj.GetNamespace(), obj.GetName()); err != nil {
-			return fmt.Errorf("Deployment %s is not ready: %w", obj.GetName(), err)
+			return fmt.Errorf("the Deployment %s is not ready: %w", obj.GetName(), err)
 		}
 	}
 	return inForce(ctx, client)
