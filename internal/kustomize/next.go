@@ -39,6 +39,8 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return "correct apiVersion and kind, or install the CustomResourceDefinition first: in this source, or by a Kustomization that spec.dependsOn names"
 	case undeclaredField(f.Err) != "":
 		return fmt.Sprintf("correct or remove the field %s", undeclaredField(f.Err))
+	case strings.Contains(f.Err.Error(), ": expected string, got "):
+		return nextOfString(k)
 	case !apierrors.IsNotFound(f.Err):
 		return ""
 	case f.Namespace == "":
@@ -49,6 +51,14 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct spec.targetNamespace", f.Namespace)
 	}
 	return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct metadata.namespace", f.Namespace)
+}
+
+// nextOfString is what to do about a number or a boolean where a string is expected.
+func nextOfString(k *kustomizev1.Kustomization) string {
+	if k.Spec.PostBuild == nil {
+		return "put the value in quotes, so that it is a string"
+	}
+	return `put the value in quotes, so that it is a string; one that spec.postBuild fills in brings them along, such as v: '"1"'`
 }
 
 // undeclaredField is the path of a field that the schema of a custom resource does not know, "" in other refusals.
