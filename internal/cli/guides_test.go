@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,4 +75,49 @@ func understood(line string) error {
 		return err
 	}
 	return cmd.ParseFlags(rest)
+}
+
+// TestTroubleshooting: every message that the tables of the guides explain is one that the programs give.
+func TestTroubleshooting(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, file := range []string{"troubleshooting.md", "bootstrap.md"} {
+		text, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			message, ok := strings.CutPrefix(line, "| `")
+			message, cure, closed := strings.Cut(message, "` | ")
+			if !ok || !closed || strings.TrimSpace(cure) == "" {
+				continue
+			}
+			seen++
+			for part := range strings.SplitSeq(message, "…") {
+				if part = strings.Trim(part, " '[]"); len(part) > 3 && !strings.Contains(source.String(), part) && !apiServerSays(part) {
+					t.Errorf("%s: nobody says %q of %q", file, part, message)
+				}
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("only %d messages found", seen)
+	}
+}
+
+// apiServerSays lists the words of the API server itself.
+func apiServerSays(part string) bool {
+	return part == "is forbidden" || strings.HasPrefix(part, "unable to create new content") || strings.HasPrefix(part, "because it is being terminated")
 }

@@ -24,6 +24,7 @@ import (
 type options struct {
 	all             bool
 	withCredentials bool
+	portable        bool
 }
 
 // Command returns `flux export`.
@@ -35,6 +36,7 @@ func Command(s *session.Session) *cobra.Command {
 		Long:  "The export commands print the objects of a kind as YAML that can be committed and applied elsewhere.",
 	}
 	root.PersistentFlags().BoolVar(&opts.all, "all", false, "export every object of the kind in the namespace")
+	root.PersistentFlags().BoolVar(&opts.portable, "portable", false, "leave out the fields and annotations that upstream's controllers do not know")
 	groups := &session.Group{Titles: map[string]string{
 		"source": "Export sources", "image": "Export image automation objects", "artifact": "Export artifact generators",
 	}}
@@ -89,7 +91,10 @@ func read(ctx context.Context, s *session.Session, c *cluster.Client, k *kinds.K
 
 func print(ctx context.Context, s *session.Session, c *cluster.Client, k *kinds.Kind, opts *options, objs []meta.Object) error {
 	for _, obj := range objs {
-		if err := Object(s.Out, k, obj); err != nil {
+		if opts.portable {
+			forget(obj)
+		}
+		if err := write(s.Out, k, obj, opts.portable); err != nil {
 			return err
 		}
 		if !opts.withCredentials || k.Secret == nil || k.Secret(obj) == "" {
@@ -103,7 +108,9 @@ func print(ctx context.Context, s *session.Session, c *cluster.Client, k *kinds.
 }
 
 // Object prints one object, preceded by the document separator.
-func Object(w io.Writer, k *kinds.Kind, obj meta.Object) error {
+func Object(w io.Writer, k *kinds.Kind, obj meta.Object) error { return write(w, k, obj, false) }
+
+func write(w io.Writer, k *kinds.Kind, obj meta.Object, plain bool) error {
 	canonical(reflect.ValueOf(obj))
 	data, err := json.Marshal(obj)
 	if err != nil {
@@ -114,6 +121,11 @@ func Object(w io.Writer, k *kinds.Kind, obj meta.Object) error {
 	}
 	if err := json.Unmarshal(data, &whole); err != nil {
 		return err
+	}
+	if plain {
+		if whole.Spec, err = withoutOurs(k.Kind, whole.Spec); err != nil {
+			return err
+		}
 	}
 	return document(w, map[string]any{
 		"apiVersion": k.GVK().GroupVersion().String(),
