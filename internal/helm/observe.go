@@ -99,7 +99,7 @@ func (a *attempt) facts() facts {
 	f.status = a.last.Info.Status.String()
 	f.recorded = latest != nil
 	f.recognised = latest != nil && release.Verify(latest, a.last)
-	f.chart, f.values, f.rendering = a.sameChart(), values.Verify(a.config.String(), a.last.Config), a.sameRendering()
+	f.chart, f.values, f.rendering = a.sameChart(), a.sameValues(), a.sameRendering()
 	f.ours = !f.recognised && a.ours(latest) && f.chart && f.values
 	f.tests = spec.Test != nil && spec.Test.Enable
 	if f.recognised {
@@ -124,6 +124,15 @@ func (a *attempt) sameChart() bool {
 	}
 	m := a.last.Chart.Metadata
 	return m.Name == a.chartName && m.Version == a.version
+}
+
+// sameValues tells whether the last release has the values that are wanted, with upgrade.preserveValues beside others.
+func (a *attempt) sameValues() bool {
+	if values.Verify(a.config.String(), a.last.Config) {
+		return true
+	}
+	u := a.hr.Spec.Upgrade
+	return u != nil && u.PreserveValues && values.Within(a.values, a.last.Config)
 }
 
 // sameRendering tells whether post-renderers and common metadata are those of the last release. As with upstream they

@@ -18,6 +18,7 @@ import (
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/helm/release"
+	"github.com/gitops-toolkit/flux/internal/kschema"
 )
 
 // Renderer is Helm's PostRenderer.
@@ -127,13 +128,13 @@ func build(content []byte, k *helmv2.Kustomize) (out []byte, err error) {
 	return built.AsYaml()
 }
 
-func run(fs filesys.FileSystem) (resmap.ResMap, error) {
+func run(fs filesys.FileSystem) (built resmap.ResMap, err error) {
 	o := krusty.MakeDefaultOptions()
 	o.LoadRestrictions = types.LoadRestrictionsRootOnly
 	o.PluginConfig = types.DisabledPluginConfig()
-	kustomizing.Lock()
-	defer kustomizing.Unlock()
-	return krusty.MakeKustomizer(o).Run(fs, ".")
+	// Nothing here names a schema of its own.
+	kschema.Shared(func() { built, err = krusty.MakeKustomizer(o).Run(fs, ".") })
+	return built, err
 }
 
 func kustomization(k *helmv2.Kustomize) types.Kustomization {

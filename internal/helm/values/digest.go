@@ -51,3 +51,36 @@ func sorted(v any) any {
 	}
 	return v
 }
+
+// Within tells whether a release with the values have is one for the values want on top of others that it kept: each that
+// is wanted is there, and what is wanted to be null is not.
+func Within(want, have map[string]any) bool {
+	for key, w := range want {
+		h, ok := have[key]
+		if w == nil {
+			if h != nil {
+				return false
+			}
+			continue
+		}
+		wm, wIsMap := w.(map[string]any)
+		hm, hIsMap := h.(map[string]any)
+		if wIsMap && hIsMap {
+			if !Within(wm, hm) {
+				return false
+			}
+			continue
+		}
+		if !ok || !same(w, h) {
+			return false
+		}
+	}
+	return true
+}
+
+// same compares values by what is written of them, because numbers come in several types.
+func same(a, b any) bool {
+	x, errX := Digest(artifact.SHA256, map[string]any{"": a})
+	y, errY := Digest(artifact.SHA256, map[string]any{"": b})
+	return errX == nil && errY == nil && x == y
+}

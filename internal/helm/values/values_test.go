@@ -131,3 +131,23 @@ func FuzzCompose(f *testing.F) {
 		_, _, _ = values.Compose(refs, map[string]any{"a": map[string]any{"b": []any{1}}}, func(string, string, string) (values.Object, error) { return o, nil })
 	})
 }
+
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	have := map[string]any{"a": float64(1), "b": map[string]any{"c": "x", "d": []any{"y"}}}
+	for text, want := range map[string]bool{
+		`{}`: true, `{"a":1}`: true, `{"b":{"c":"x"}}`: true, `{"n":null}`: true, `{"b":{"d":["y"]}}`: true,
+		`{"a":2}`: false, `{"a":null}`: false, `{"b":{"d":["y","z"]}}`: false, `{"n":1}`: false, `{"a":{"c":1}}`: false,
+	} {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		if got := values.Within(v, have); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+	}
+	if !values.Within(map[string]any{"a": int64(1)}, have) {
+		t.Error("numbers of other types differ")
+	}
+}

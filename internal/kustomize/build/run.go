@@ -3,20 +3,13 @@ package build
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/openapi"
-)
 
-// schema guards kustomize's global OpenAPI schema: builds that only read it share the lock; one that brings its own
-// schema holds it alone.
-var schema struct {
-	sync.RWMutex
-	load sync.Once
-}
+	"github.com/gitops-toolkit/flux/internal/kschema"
+)
 
 // errNeedsExclusive stops a build that turns out to bring its own schema, to begin again alone.
 var errNeedsExclusive = errors.New("the kustomization names an OpenAPI schema")
@@ -30,26 +23,19 @@ func (b *builder) build() (*Result, error) {
 	return result, err
 }
 
-func (b *builder) buildShared() (*Result, error) {
-	// Loading on demand would write the maps that other builds read.
-	schema.load.Do(func() { openapi.Schema() })
-	schema.RLock()
-	defer schema.RUnlock()
+func (b *builder) buildShared() (result *Result, err error) {
 	b.shared = true
-	return guarded(b.steps)
+	kschema.Shared(func() { result, err = guarded(b.steps) })
+	return result, err
 }
 
-func (b *builder) buildAlone() (*Result, error) {
-	schema.Lock()
-	defer schema.Unlock()
-	defer func() {
-		openapi.ResetOpenAPI()
-		openapi.Schema()
-	}()
-	openapi.ResetOpenAPI()
+func (b *builder) buildAlone() (result *Result, err error) {
 	b.shared = false
-	b.reset(b.fsys.ctx)
-	return guarded(b.steps)
+	kschema.Alone(func() {
+		b.reset(b.fsys.ctx)
+		result, err = guarded(b.steps)
+	})
+	return result, err
 }
 
 // run builds the prepared directory.
