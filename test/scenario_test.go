@@ -108,6 +108,12 @@ func (s *scenario) remove(paths ...string) string {
 // namespace and repository.
 func (s *scenario) apply(text string) {
 	s.Helper()
+	s.applyWith(text, map[string]string{shardLabel: "scenarios"})
+}
+
+// applyWith gives objects of the toolkit labels.
+func (s *scenario) applyWith(text string, labels map[string]string) {
+	s.Helper()
 	text = strings.NewReplacer("$NS", s.ns, "$URL", world.git.HTTPURL(s.ns)).Replace(text)
 	for doc := range strings.SplitSeq(text, "\n---\n") {
 		o := &unstructured.Unstructured{}
@@ -116,7 +122,7 @@ func (s *scenario) apply(text string) {
 			o.SetNamespace(s.ns)
 		}
 		if strings.Contains(o.GetAPIVersion(), ".fluxcd.io/") {
-			o.SetLabels(mergeLabels(o.GetLabels(), map[string]string{shardLabel: "scenarios"}))
+			o.SetLabels(mergeLabels(o.GetLabels(), labels))
 		}
 		s.must(s.c.Apply(s.ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("scenario"), client.ForceOwnership), "apply "+o.GetKind())
 	}

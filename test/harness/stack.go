@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -25,6 +26,8 @@ const Namespace = "flux-system"
 type Stack struct {
 	Config    *rest.Config
 	Processes []*Process
+	// Runtime is the namespace that controllers take for their own, Namespace when empty.
+	Runtime string
 
 	dir    string
 	client kubernetes.Interface
@@ -64,7 +67,7 @@ func (s *Stack) Add(ctx context.Context, name string, flags ...string) (*Process
 		User:    "system:serviceaccount:" + Namespace + ":" + name,
 		LogPath: filepath.Join(s.dir, name+".log"),
 		path:    s.binary,
-		env:     []string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + Namespace, "TMPDIR=" + s.dir},
+		env:     []string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + cmp.Or(s.Runtime, Namespace), "TMPDIR=" + s.dir},
 	}
 	listen := map[string]*string{"--metrics-addr": &p.MetricsURL, "--health-addr": &p.HealthURL}
 	switch name {
