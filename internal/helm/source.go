@@ -93,6 +93,7 @@ func helmChart(hr *helmv2.HelmRelease) *sourcev1.HelmChart {
 	if s.Interval != nil {
 		out.Spec.Interval = *s.Interval
 	}
+	out.Spec.Interval = plain(out.Spec.Interval)
 	if v := s.Verify; v != nil {
 		out.Spec.Verify = &sourcev1.HelmChartVerification{Provider: v.Provider, SecretRef: v.SecretRef}
 	}
@@ -123,9 +124,19 @@ func (c *controller) applyHelmChart(ctx context.Context, hr *helmv2.HelmRelease)
 	return reason, c.m.Client().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(kube.FieldManager), client.ForceOwnership)
 }
 
+// plain is a duration as programs write it, so that another text for the same time is no new generation. One that makes no
+// sense stays for the HelmChart to tell.
+func plain(d meta.Duration) meta.Duration {
+	if d.Err() != nil {
+		return d
+	}
+	return meta.NewDuration(d.Duration)
+}
+
 // sameChart tells whether a HelmChart is as wanted; labels and annotations of others may be there.
 func sameChart(live, wanted *sourcev1.HelmChart) bool {
 	spec := live.Spec.DeepCopy()
+	spec.Interval = plain(spec.Interval)
 	spec.Suspend = wanted.Spec.Suspend
 	spec.SourceRef.APIVersion = wanted.Spec.SourceRef.APIVersion
 	return reflect.DeepEqual(*spec, wanted.Spec) && contains(live.Labels, wanted.Labels) && contains(live.Annotations, wanted.Annotations)
