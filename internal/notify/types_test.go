@@ -26,7 +26,9 @@ func TestTypesAreThoseOfTheDefinitions(t *testing.T) {
 					Schema  struct {
 						OpenAPI struct {
 							Properties struct {
-								Spec struct{ Properties struct{ Type struct{ Enum []string } } }
+								Spec struct {
+									Properties struct{ Type struct{ Enum []string } }
+								}
 							}
 						} `json:"openAPIV3Schema"`
 					}
