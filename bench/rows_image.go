@@ -249,6 +249,10 @@ func imageAutomation(ctx context.Context, w *world) ([]figure, error) {
 		return nil, err
 	}
 	defer registry.server.Close()
+	if err := w.watch(ctx, gitRepositories, func(o *unstructured.Unstructured) bool { return conditionStatus(o, "Ready") == "True" }); err != nil {
+		return nil, err
+	}
+	w.git.ResetRequests() // what source-controller fetched is none of the automation's
 	if err := w.createUpdate(ctx, "bench", "./", "5s"); err != nil {
 		return nil, err
 	}
@@ -308,6 +312,8 @@ func imageAutomation(ctx context.Context, w *world) ([]figure, error) {
 
 func imagePushers(ctx context.Context, w *world) ([]figure, error) {
 	const automations = 10
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
 	files := map[string]string{"human.txt": "0"}
 	for i := range automations {
 		files[fmt.Sprintf("app%d/a.yaml", i)] = marked
@@ -359,6 +365,9 @@ func imagePushers(ctx context.Context, w *world) ([]figure, error) {
 	}, nil
 }
 
+// thinking is how long the person rests between two pushes.
+const thinking = time.Second
+
 // person commits to the tip of the branch and pushes if nobody was faster, as long as the work lasts.
 func (w *world) person(ctx context.Context, work func(context.Context) error) (pushed int, err error) {
 	done := make(chan error, 1)
@@ -367,7 +376,7 @@ func (w *world) person(ctx context.Context, work func(context.Context) error) (p
 		select {
 		case err := <-done:
 			return pushed, err
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(thinking):
 		}
 		tip, err := w.repo.Resolve("refs/heads/main")
 		if err != nil {

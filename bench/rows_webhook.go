@@ -74,8 +74,45 @@ func (c *caller) push(ctx context.Context, token string, n int) (code int, err e
 	return resp.StatusCode, nil
 }
 
+// callers is how many calls are under way at a time.
+const callers = 64
+
+// flood makes calls at a rate, every other with a wrong signature, about so many pushes, one after the other. It tells
+// how long after each was due its answer came, and how many answers were wrong.
+func (c *caller) flood(ctx context.Context, rate, calls, pushes int) (waits []time.Duration, wrong int, err error) {
+	began := time.Now()
+	var next atomic.Int64
+	var mu sync.Mutex
+	var working sync.WaitGroup
+	for range callers {
+		working.Go(func() {
+			for {
+				i := int(next.Add(1) - 1)
+				due := began.Add(time.Duration(i) * time.Second / time.Duration(rate))
+				if i >= calls || ctx.Err() != nil {
+					return
+				}
+				time.Sleep(time.Until(due))
+				token, want := "s3cret-t0ken", http.StatusOK
+				if i%2 == 1 {
+					token, want = "another", http.StatusBadRequest
+				}
+				code, failed := c.push(ctx, token, i*pushes/calls)
+				mu.Lock()
+				if code != want {
+					wrong++
+				}
+				waits, err = append(waits, time.Since(due)), cmp.Or(err, failed)
+				mu.Unlock()
+			}
+		})
+	}
+	working.Wait()
+	return waits, wrong, err
+}
+
 func manyWebhooks(ctx context.Context, w *world) ([]figure, error) {
-	const rate, seconds, pushes, callers = 1000, 20, 20, 64
+	const rate, seconds, pushes = 1000, 20, 20
 	if err := w.createSource(ctx, "1h"); err != nil {
 		return nil, err
 	}
@@ -102,39 +139,11 @@ func manyWebhooks(ctx context.Context, w *world) ([]figure, error) {
 	}
 	before, _ := p.CPU()
 	began := time.Now()
-	var next, wrong atomic.Int64
-	var mu sync.Mutex
-	var waits []time.Duration
-	var errs error
-	var working sync.WaitGroup
-	for range callers {
-		working.Go(func() {
-			for {
-				i := next.Add(1) - 1
-				due := began.Add(time.Duration(i) * time.Second / rate)
-				if i >= rate*seconds || ctx.Err() != nil {
-					return
-				}
-				time.Sleep(time.Until(due))
-				token, want := "s3cret-t0ken", http.StatusOK
-				if i%2 == 1 {
-					token, want = "another", http.StatusBadRequest
-				}
-				code, err := c.push(ctx, token, int(i)*pushes/(rate*seconds))
-				if code != want {
-					wrong.Add(1)
-				}
-				mu.Lock()
-				waits, errs = append(waits, time.Since(due)), cmp.Or(errs, err)
-				mu.Unlock()
-			}
-		})
+	waits, wrong, err := c.flood(ctx, rate, rate*seconds, pushes)
+	if err != nil {
+		return nil, err
 	}
-	working.Wait()
 	took := time.Since(began)
-	if errs != nil {
-		return nil, errs
-	}
 	after, _ := p.CPU()
 	memory, _ := p.AnonBytes()
 	reqs, err := mark.Since(p.User)
@@ -150,7 +159,7 @@ func manyWebhooks(ctx context.Context, w *world) ([]figure, error) {
 	calls := float64(len(waits))
 	return []figure{
 		{"calls a second", calls / took.Seconds(), -1, "calls", ""},
-		{"wrong answers", float64(wrong.Load()), 0, "calls", ""},
+		{"wrong answers", float64(wrong), 0, "calls", ""},
 		{"reconciliations asked for, by 20 pushes", float64(asked), pushes, "requests", harness.Summary(reqs)},
 		{"answer, median", percentile(waits, 50), -1, "ms", "from when the call was due"},
 		{"answer, 99th percentile", percentile(waits, 99), -1, "ms", ""},
