@@ -58,6 +58,7 @@ type lab struct {
 	// settings and updates adapt the controllers before they start.
 	settings func(*kernel.Settings)
 	updates  func(*update.Options)
+	cloud    http.RoundTripper // the services of clouds, nil for the network
 
 	mu     sync.Mutex
 	events []event
@@ -159,7 +160,7 @@ func (l *lab) start() (stop func()) {
 	m := process.Controller("image-reflector-controller", settings)
 	opener := imageaccess.NewOpener(access.Registries{
 		Cluster: m, Pool: registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}}),
-		Clouds: cloud.New(cloud.Options{}),
+		Clouds: cloud.New(cloud.Options{Transport: l.cloud, Mint: m.RequestToken}),
 	})
 	l.must(repository.Register(m, repository.Options{Tags: store, Registries: opener}))
 	l.must(policy.Register(m, policy.Options{Tags: store, Registries: opener}))

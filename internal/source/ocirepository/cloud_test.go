@@ -2,9 +2,6 @@ package ocirepository_test
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"strings"
 	"testing"
 
@@ -35,21 +32,9 @@ func TestWorkloadIdentity(t *testing.T) {
 	fake := &cloudtest.Clouds{}
 	l.clouds = cloud.New(cloud.Options{Transport: fake, Mint: l.minter(), Getenv: func(string) string { return "" }})
 	l.Settings = func(s *kernel.Settings) { s.Gates = map[string]bool{kernel.GateObjectLevelWorkloadIdentity: true} }
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", l.server.Host, r.In.Host
-	}}
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
-		if user != "oauth2accesstoken" || password != cloudtest.GoogleToken {
-			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		forward.ServeHTTP(w, r)
-	}))
-	t.Cleanup(proxy.Close)
+	proxy := l.server.StartLogin(t, "oauth2accesstoken", cloudtest.GoogleToken)
 	ctx := context.Background()
-	l.Must(l.Client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "proxy", Namespace: l.Namespace}, StringData: map[string]string{"address": proxy.URL}}))
+	l.Must(l.Client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "proxy", Namespace: l.Namespace}, StringData: map[string]string{"address": proxy}}))
 	l.Must(l.Client.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: l.Namespace, Annotations: map[string]string{
 		"iam.gke.io/gcp-service-account": "flux@proj.iam.gserviceaccount.com", "gcp.auth.fluxcd.io/workload-identity-provider": cloudtest.Pool,
 	}}}))
