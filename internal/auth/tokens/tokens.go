@@ -84,7 +84,7 @@ func (c *Cache[T]) Get(ctx context.Context, key string, ask func(context.Context
 		return none, time.Time{}, err
 	}
 	now := c.opts.Now()
-	life := min(ends.Sub(now)*8/10, c.opts.MaxAge)
+	life := min(ends.Sub(now)/10*8, c.opts.MaxAge) // in this order: a far end must not overflow
 	e.value, e.until = value, now.Add(max(life, 0))
 	if c.opts.Size > 0 {
 		e.store()

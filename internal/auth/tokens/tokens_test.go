@@ -67,3 +67,21 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d series of an object that is gone", n)
 	}
 }
+
+func TestAFarEndIsKept(t *testing.T) {
+	t.Parallel()
+	c := New[string](Options{})
+	n := 0
+	for range 2 {
+		_, _, err := c.Get(t.Context(), "key", func(context.Context) (string, time.Time, error) {
+			n++
+			return "value", time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
