@@ -68,7 +68,8 @@ main() {
     exec 9>&-
   fi
   touch "$cache/$hash"
-  # Older builds go, but for the four used last: other checkouts may need them.
+  # What a killed build left goes after hours; older builds go, but for the four used last: other checkouts may need them.
+  find "$cache" -mindepth 1 -maxdepth 1 -name '.build-*' -mmin +180 -exec rm -rf {} +
   find "$cache" -mindepth 1 -maxdepth 1 -type d ! -name '.*' -printf '%T@ %p\n' | sort -rn | tail -n +6 | cut -d' ' -f2- | xargs -r rm -rf
   ln -f "$cache/$hash/flux-sandbox" "$out" 2>/dev/null || cp -f "$cache/$hash/flux-sandbox" "$out"
 }
