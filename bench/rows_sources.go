@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -228,7 +229,7 @@ func pack(ctx context.Context, files map[string]string) ([]byte, error) {
 }
 
 func ociPoll(ctx context.Context, w *world) ([]figure, error) {
-	served := &counted{Handler: registry.New()}
+	served := &counted{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	server := httptest.NewServer(served)
 	defer server.Close()
 	push := func(value string) error {

@@ -134,7 +134,7 @@ spec:
 	// A file that is not what its maker says is refused, and what was applied stays.
 	m.tamper = true
 	m.offer("theirs", "3.tar.gz", "build-3@sha256:cc", configMap("theirs", "three"), gzip.DefaultCompression)
-	s.failing("Kustomization", "theirs", "ArtifactFailed", "3.tar.gz")
+	s.failing("Kustomization", "theirs", "ArtifactFailed", "computed digest doesn't match")
 	if text, _, _ := unstructured.NestedString(s.get("ConfigMap", "theirs").Object, "data", "key"); text != "two" {
 		t.Errorf("a tampered artifact was applied: %q", text)
 	}
