@@ -39,8 +39,7 @@ func (f *Flags) Define(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.Strict, "strict-substitute", false, "fail for a variable that is not set and has no default")
 	flags.BoolVarP(&f.Recursive, "recursive", "r", false, "build the Kustomizations that are found, too")
 	flags.StringToStringVar(&f.LocalSources, "local-sources", nil, "directory of each source of the Kustomizations that are found, as Kind/namespace/name=path")
-	flags.Bool("in-memory-build", false, "builds never write to the disk")
-	_ = flags.MarkHidden("in-memory-build")
+	flags.Bool("in-memory-build", false, "build in memory; it is always so here, nothing is ever written to the directory")
 }
 
 // Command returns `flux build`.
