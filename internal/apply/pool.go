@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -66,6 +67,11 @@ type ClientPool struct {
 	// Size bounds the clients and, apart from them, the mappings that are kept; the least
 	// recently used goes first. 0 means 512.
 	Size int
+	// Idle is how long a client that nobody asks for is kept, with its connections and mapping. 0 means
+	// two hours.
+	Idle time.Duration
+	// Now is the clock, time.Now when nil.
+	Now func() time.Time
 
 	mu      sync.Mutex
 	clients lru[*Client]
@@ -93,23 +99,38 @@ func (p *ClientPool) Get(cfg *rest.Config, key string) (*Client, error) {
 	if size <= 0 {
 		size = 512
 	}
-	if c, ok := p.clients.get(clientKey); ok {
+	now := p.expire()
+	mapper, ok := p.mappers.get(clusterKey, now)
+	if c, kept := p.clients.get(clientKey, now); kept {
 		return c, nil
 	}
-	mapper, ok := p.mappers.get(clusterKey)
 	if !ok {
 		var err error
 		if mapper, err = newMapper(unlimited(base)); err != nil {
 			return nil, err
 		}
-		p.mappers.put(clusterKey, mapper, size)
+		p.mappers.put(clusterKey, mapper, size, now)
 	}
 	c, err := newClient(cfg, mapper)
 	if err != nil {
 		return nil, err
 	}
-	p.clients.put(clientKey, c, size)
+	p.clients.put(clientKey, c, size, now)
 	return c, nil
+}
+
+// expire drops what nobody has asked for in a long time, and returns the time.
+func (p *ClientPool) expire() time.Time {
+	now, idle := time.Now(), p.Idle
+	if p.Now != nil {
+		now = p.Now()
+	}
+	if idle <= 0 {
+		idle = 2 * time.Hour
+	}
+	p.clients.expire(now.Add(-idle))
+	p.mappers.expire(now.Add(-idle))
+	return now
 }
 
 // Len returns the number of clients that are kept.
@@ -161,27 +182,41 @@ type lru[V any] struct {
 type lruEntry[V any] struct {
 	key   string
 	value V
+	used  time.Time
 }
 
-func (l *lru[V]) get(key string) (V, bool) {
+func (l *lru[V]) get(key string, now time.Time) (V, bool) {
 	e, ok := l.byKey[key]
 	if !ok {
 		var none V
 		return none, false
 	}
 	l.order.MoveToFront(e)
-	return e.Value.(lruEntry[V]).value, true
+	entry := e.Value.(lruEntry[V])
+	entry.used = now
+	e.Value = entry
+	return entry.value, true
 }
 
-func (l *lru[V]) put(key string, value V, size int) {
+// expire drops the entries that were used last before a time.
+func (l *lru[V]) expire(before time.Time) {
+	for last := l.order.Back(); last != nil && last.Value.(lruEntry[V]).used.Before(before); last = l.order.Back() {
+		l.drop(last)
+	}
+}
+
+func (l *lru[V]) drop(e *list.Element) {
+	l.order.Remove(e)
+	delete(l.byKey, e.Value.(lruEntry[V]).key)
+}
+
+func (l *lru[V]) put(key string, value V, size int, now time.Time) {
 	if l.byKey == nil {
 		l.byKey = map[string]*list.Element{}
 	}
-	l.byKey[key] = l.order.PushFront(lruEntry[V]{key, value})
+	l.byKey[key] = l.order.PushFront(lruEntry[V]{key, value, now})
 	for l.order.Len() > size {
-		last := l.order.Back()
-		l.order.Remove(last)
-		delete(l.byKey, last.Value.(lruEntry[V]).key)
+		l.drop(l.order.Back())
 	}
 }
 

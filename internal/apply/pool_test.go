@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -48,6 +49,33 @@ func TestClientPool(t *testing.T) {
 	}
 	if first := get(wrapped, "k"); first != get(wrapped, "k") {
 		t.Error("a configuration with functions was not kept under its key")
+	}
+}
+
+func TestClientPoolForgetsIdleClients(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	p := &ClientPool{Idle: time.Hour, Now: func() time.Time { return now }}
+	get := func(host string) *Client {
+		t.Helper()
+		c, err := p.Get(&rest.Config{Host: host}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	busy, idle := get("https://busy"), get("https://idle")
+	for range 3 {
+		now = now.Add(40 * time.Minute)
+		if get("https://busy") != busy {
+			t.Error("a client in use was dropped")
+		}
+	}
+	if p.Len() != 1 {
+		t.Errorf("%d clients are kept, want the one in use", p.Len())
+	}
+	if get("https://idle") == idle {
+		t.Error("an idle client was kept")
 	}
 }
 
