@@ -18,6 +18,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
 	"github.com/gitops-toolkit/flux/internal/kustomize/decrypt"
+	"github.com/gitops-toolkit/flux/internal/subject"
 )
 
 // DecryptionDefaults are what the operator gives to all Kustomizations that decrypt.
@@ -108,7 +109,7 @@ func (w *workload) AWS(ctx context.Context, region string) (decrypt.AWSCredentia
 	if err != nil {
 		return decrypt.AWSCredentials{}, err
 	}
-	keys, err := w.c.Clouds.AWS(ctx, id, cloud.AWSOptions{Region: region})
+	keys, err := w.c.Clouds.AWS(subject.Doing(ctx, "decrypt_with_aws"), id, cloud.AWSOptions{Region: region})
 	return decrypt.AWSCredentials{AccessKeyID: keys.AccessKey, SecretAccessKey: keys.SecretKey, SessionToken: keys.SessionToken}, err
 }
 
@@ -118,7 +119,7 @@ func (w *workload) Azure(ctx context.Context, scope string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	token, err := w.c.Clouds.Azure(ctx, id, strings.TrimSuffix(scope, "/.default"))
+	token, err := w.c.Clouds.Azure(subject.Doing(ctx, "decrypt_with_azure"), id, strings.TrimSuffix(scope, "/.default"))
 	return token.Value, err
 }
 
@@ -128,7 +129,7 @@ func (w *workload) GCP(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	token, err := w.c.Clouds.GCP(ctx, id)
+	token, err := w.c.Clouds.GCP(subject.Doing(ctx, "decrypt_with_gcp"), id)
 	return token.Value, err
 }
 
