@@ -127,12 +127,7 @@ func (m *move) release(name string) {
 	if err := json.Unmarshal(text, hr); err != nil {
 		m.t.Fatal(err)
 	}
-	for _, area := range []string{hr.Spec.TargetNamespace, hr.Status.StorageNamespace} {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: area}}
-		if err := m.client.Create(m.t.Context(), ns); area != "" && err != nil && !apierrors.IsAlreadyExists(err) {
-			m.t.Fatal(err)
-		}
-	}
+	m.namespaces(hr.Spec.TargetNamespace, hr.Status.StorageNamespace)
 	if chart := "HelmChart_flux-system-" + name + ".yaml"; hr.Spec.Chart != nil {
 		m.offer(m.bring(chart))
 	} else {
@@ -147,6 +142,17 @@ func (m *move) release(name string) {
 	}
 	m.manifest(hr)
 	m.bring("HelmRelease_" + name + ".yaml")
+}
+
+// namespaces makes namespaces that are not there.
+func (m *move) namespaces(names ...string) {
+	m.t.Helper()
+	for _, name := range names {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if err := m.client.Create(m.t.Context(), ns); name != "" && err != nil && !apierrors.IsAlreadyExists(err) {
+			m.t.Fatal(err)
+		}
+	}
 }
 
 // manifest applies what was released, as upstream applied it.
@@ -222,6 +228,7 @@ func TestSwap(t *testing.T) {
 	l := newLab(t, func(l *lab) {
 		l.namespace, l.settings.RuntimeNamespace = "flux-system", "flux-system"
 		m.lab = l
+		m.namespaces(l.namespace)
 		for _, file := range []string{"ConfigMap_flux-system_hr-values.yaml", "Secret_flux-system_hr-values.yaml"} {
 			if _, err := os.Stat(filepath.Join(recording, "objects", file)); err == nil {
 				m.bring(file)
