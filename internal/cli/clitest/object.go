@@ -135,7 +135,7 @@ func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
 	path := strings.Trim(r.URL.Path, "/")
 	switch {
 	case path == "version":
-		reply(w, http.StatusOK, map[string]any{"major": "1", "minor": "37", "gitVersion": "v1.37.1"})
+		reply(w, http.StatusOK, map[string]any{"major": "1", "minor": "37", "gitVersion": "v1.37.0"})
 	case path == "api" || path == "apis":
 		reply(w, http.StatusOK, s.groups(path == "api"))
 	default:
