@@ -60,7 +60,7 @@ type rule struct {
 var libraries = []string{"internal/artifact", "internal/gitrepo", "internal/registry", "internal/charts", "internal/auth", "internal/apply", "internal/cel"}
 
 // sourceParts are what several source controllers need to read the same fields in the same way.
-var sourceParts = []string{"internal/source/trust", "internal/source/helmaccess", "internal/source/attempt"}
+var sourceParts = []string{"internal/source/trust", "internal/source/helmaccess", "internal/source/attempt", "internal/source/sourcetest"}
 
 var controllers = []string{"internal/source", "internal/kustomize", "internal/helm", "internal/notify", "internal/image"}
 
