@@ -84,6 +84,9 @@ var rules = []rule{
 	{
 		from: controllers,
 		forbid: func(from, imported string) bool {
+			if strings.HasSuffix(from, "test") && strings.HasSuffix(imported, "test") {
+				return false // helpers of tests share a laboratory
+			}
 			return under(imported, "internal/controllers", "internal/cli", "internal/install") ||
 				(under(imported, controllers...) && !under(imported, sourceParts...) && controllerOf(imported) != controllerOf(from))
 		},
