@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -41,7 +40,7 @@ type AWSOptions struct {
 	STSEndpoint string
 }
 
-var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}$`)
+var roleARN = pattern(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}$`)
 
 // AWS returns credentials of AWS.
 func (c *Clouds) AWS(ctx context.Context, id Identity, o AWSOptions) (AWSKeys, error) {
@@ -65,7 +64,7 @@ func (c *Clouds) awsKeys(ctx context.Context, id Identity, o AWSOptions) (AWSKey
 		return c.awsOwn(ctx, id, o)
 	}
 	role := a.Annotations[annotationRoleARN]
-	if !roleARN.MatchString(role) {
+	if !roleARN().MatchString(role) {
 		return AWSKeys{}, fmt.Errorf("invalid annotation '%s' of the service account '%s': '%s' is not the ARN of a role", annotationRoleARN, a, role)
 	}
 	token, err := c.mint(ctx, a, audienceSTS)
@@ -75,11 +74,11 @@ func (c *Clouds) awsKeys(ctx context.Context, id Identity, o AWSOptions) (AWSKey
 	return c.assumeRole(ctx, id, o, role, sessionName(a.Namespace+"."+a.Name), token)
 }
 
-var notInSessionName = regexp.MustCompile(`[^\w+=,.@-]`)
+var notInSessionName = pattern(`[^\w+=,.@-]`)
 
 // sessionName makes a name that AWS accepts for a session.
 func sessionName(s string) string {
-	s = notInSessionName.ReplaceAllString(s, "-")
+	s = notInSessionName().ReplaceAllString(s, "-")
 	return s[:min(len(s), 64)]
 }
 

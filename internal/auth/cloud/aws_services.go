@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -42,15 +41,15 @@ const ecr = "Amazon ECR"
 // publicECR is the registry of public images, which lives in one region.
 const publicECR = "public.ecr.aws"
 
-var ecrHost = regexp.MustCompile(`^\d{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)$`)
+var ecrHost = pattern(`^\d{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)$`)
 
 // awsRegistry logs in to ECR.
 func (c *Clouds) awsRegistry(ctx context.Context, id Identity, host string) (auth.Login, time.Time, error) {
 	region, service, target, api := "us-east-1", "ecr-public", "SpencerFrontendService.GetAuthorizationToken", "api.ecr-public.us-east-1.amazonaws.com"
 	if host != publicECR {
-		m := ecrHost.FindStringSubmatch(host)
+		m := ecrHost().FindStringSubmatch(host)
 		if m == nil {
-			return auth.Login{}, time.Time{}, fmt.Errorf("invalid AWS registry: '%s'. must match %s", host, ecrHost)
+			return auth.Login{}, time.Time{}, fmt.Errorf("invalid AWS registry: '%s'. must match %s", host, ecrHost())
 		}
 		region, service, target = m[2], "ecr", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
 		api = "api.ecr." + region + "." + m[3]
@@ -97,16 +96,16 @@ func readECR(answer []byte) (auth.Login, time.Time, error) {
 	return auth.Login{Username: user, Password: password}, time.Unix(int64(one.Expires), 0), nil
 }
 
-var codeCommitHost = regexp.MustCompile(`^git-codecommit(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
+var codeCommitHost = pattern(`^git-codecommit(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
 
 // codeCommitLife is how long a signed password is accepted.
 const codeCommitLife = 15 * time.Minute
 
 // awsGit makes a login for CodeCommit: the password is a signature of the path (SigV4 with the method GIT and no payload).
 func (c *Clouds) awsGit(ctx context.Context, id Identity, u *url.URL) (GitLogin, time.Time, error) {
-	m := codeCommitHost.FindStringSubmatch(u.Hostname())
+	m := codeCommitHost().FindStringSubmatch(u.Hostname())
 	if m == nil || u.Scheme != "https" {
-		return GitLogin{}, time.Time{}, fmt.Errorf("invalid AWS CodeCommit URL: host '%s' must match %s, with https", u.Hostname(), codeCommitHost)
+		return GitLogin{}, time.Time{}, fmt.Errorf("invalid AWS CodeCommit URL: host '%s' must match %s, with https", u.Hostname(), codeCommitHost())
 	}
 	keys, err := c.AWS(ctx, id, AWSOptions{Region: m[2]})
 	if err != nil {
@@ -135,7 +134,7 @@ func codeCommitSignature(secret, region, host, path string, now time.Time) strin
 	return hex.EncodeToString(key)
 }
 
-var eksARN = regexp.MustCompile(`^arn:aws[a-z-]*:eks:([a-z0-9-]+):\d{12}:cluster/([0-9A-Za-z][A-Za-z0-9_-]{0,99})$`)
+var eksARN = pattern(`^arn:aws[a-z-]*:eks:([a-z0-9-]+):\d{12}:cluster/([0-9A-Za-z][A-Za-z0-9_-]{0,99})$`)
 
 // eksToken is a signed request to STS that the cluster makes to see who signed it.
 func (c *Clouds) eksToken(ctx context.Context, id Identity, region, name string) (string, time.Time, error) {

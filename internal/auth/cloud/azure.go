@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ const audienceAzure = "api://AzureADTokenExchange"
 
 const defaultAuthority = "https://login.microsoftonline.com"
 
-var guid = regexp.MustCompile(`^[0-9A-Fa-f-]{36}$`)
+var guid = pattern(`^[0-9A-Fa-f-]{36}$`)
 
 // Azure returns an access token for a resource, such as AzureStorage.
 func (c *Clouds) Azure(ctx context.Context, id Identity, resource string) (Token, error) {
@@ -47,10 +46,10 @@ func (c *Clouds) azureToken(ctx context.Context, id Identity, resource string) (
 		return c.azureOwn(ctx, id, resource)
 	}
 	client, tenant := a.Annotations[annotationClientID], cmp.Or(a.Annotations[annotationTenantID], env("AZURE_TENANT_ID"))
-	if !guid.MatchString(client) {
+	if !guid().MatchString(client) {
 		return "", time.Time{}, fmt.Errorf("invalid annotation '%s' of the service account '%s': '%s' is not a client id", annotationClientID, a, client)
 	}
-	if !guid.MatchString(tenant) {
+	if !guid().MatchString(tenant) {
 		return "", time.Time{}, fmt.Errorf("the service account '%s' needs the annotation '%s' with a tenant id, or the controller AZURE_TENANT_ID", a, annotationTenantID)
 	}
 	assertion, err := c.mint(ctx, a, audienceAzure)
@@ -168,7 +167,7 @@ func (c *Clouds) azureEnvironment() (e azureEnvironment, err error) {
 	return e, nil
 }
 
-var acrHost = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)?\.azurecr\.(io|cn|de|us)$`)
+var acrHost = pattern(`^[a-z0-9-]+(\.[a-z0-9-]+)?\.azurecr\.(io|cn|de|us)$`)
 
 // resourceManagers by the last label of the registries of their cloud.
 var resourceManagers = map[string]string{
@@ -188,9 +187,9 @@ func (c *Clouds) azureRegistry(ctx context.Context, id Identity, host string) (a
 	own := env.RegistrySuffix != "" && strings.HasSuffix(host, "."+strings.TrimPrefix(env.RegistrySuffix, "."))
 	manager := env.ResourceManager
 	if !own {
-		m := acrHost.FindStringSubmatch(host)
+		m := acrHost().FindStringSubmatch(host)
 		if m == nil {
-			return auth.Login{}, time.Time{}, fmt.Errorf("invalid Azure registry: '%s'. must match %s", host, acrHost)
+			return auth.Login{}, time.Time{}, fmt.Errorf("invalid Azure registry: '%s'. must match %s", host, acrHost())
 		}
 		manager = cmp.Or(manager, resourceManagers[m[2]])
 	}
@@ -216,7 +215,7 @@ func (c *Clouds) azureRegistry(ctx context.Context, id Identity, host string) (a
 	return auth.Login{Username: "00000000-0000-0000-0000-000000000000", Password: got.Token}, c.opts.Now().Add(acrLife), nil
 }
 
-var aksCluster = regexp.MustCompile(`^/subscriptions/[^/?#]{36}/resource[gG]roups/[^/?#]{1,200}/providers/Microsoft\.ContainerService/managedClusters/[^/?#]{1,100}$`)
+var aksCluster = pattern(`^/subscriptions/[^/?#]{36}/resource[gG]roups/[^/?#]{1,200}/providers/Microsoft\.ContainerService/managedClusters/[^/?#]{1,100}$`)
 
 // aksDescribe reads the addresses of a cluster, and its authority, from the kubeconfigs that Azure makes for its users.
 func (c *Clouds) aksDescribe(ctx context.Context, id Identity, cluster string) (addresses []string, ca []byte, err error) {

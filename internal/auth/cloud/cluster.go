@@ -71,23 +71,23 @@ func (c *Clouds) cluster(ctx context.Context, ref ClusterRef) (out Cluster, err 
 	case Generic:
 		return c.genericCluster(ctx, ref)
 	case AWS:
-		m := eksARN.FindStringSubmatch(ref.Cluster)
+		m := eksARN().FindStringSubmatch(ref.Cluster)
 		if m == nil {
-			return out, fmt.Errorf("invalid EKS cluster '%s': it must match %s", ref.Cluster, eksARN)
+			return out, fmt.Errorf("invalid EKS cluster '%s': it must match %s", ref.Cluster, eksARN())
 		}
 		out.Token, out.Until, err = c.eksToken(ctx, ref.Identity, m[1], m[2])
 		describe = func() ([]string, []byte, error) { return c.eksCluster(ctx, ref.Identity, m[1], m[2]) }
 	case Azure:
-		if ref.Cluster != "" && !aksCluster.MatchString(ref.Cluster) {
-			return out, fmt.Errorf("invalid AKS cluster '%s': it must match %s", ref.Cluster, aksCluster)
+		if ref.Cluster != "" && !aksCluster().MatchString(ref.Cluster) {
+			return out, fmt.Errorf("invalid AKS cluster '%s': it must match %s", ref.Cluster, aksCluster())
 		}
 		var t Token
 		t, err = c.Azure(ctx, ref.Identity, azureAKS)
 		out.Token, out.Until = t.Value, t.Until
 		describe = func() ([]string, []byte, error) { return c.aksDescribe(ctx, ref.Identity, ref.Cluster) }
 	case GCP:
-		if ref.Cluster != "" && !gkeCluster.MatchString(ref.Cluster) {
-			return out, fmt.Errorf("invalid GKE cluster '%s': it must match %s", ref.Cluster, gkeCluster)
+		if ref.Cluster != "" && !gkeCluster().MatchString(ref.Cluster) {
+			return out, fmt.Errorf("invalid GKE cluster '%s': it must match %s", ref.Cluster, gkeCluster())
 		}
 		var t Token
 		t, err = c.GCP(ctx, ref.Identity)

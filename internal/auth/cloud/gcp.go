@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -23,8 +22,8 @@ import (
 const scopeGCP = "https://www.googleapis.com/auth/cloud-platform"
 
 var (
-	gcpProvider = regexp.MustCompile(`^projects/\d{1,30}/locations/global/workloadIdentityPools/[^/]{1,100}/providers/[^/]{1,100}$`)
-	gcpAccount  = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,100}@[a-zA-Z0-9.-]{1,200}\.gserviceaccount\.com$`)
+	gcpProvider = pattern(`^projects/\d{1,30}/locations/global/workloadIdentityPools/[^/]{1,100}/providers/[^/]{1,100}$`)
+	gcpAccount  = pattern(`^[a-zA-Z0-9._-]{1,100}@[a-zA-Z0-9.-]{1,200}\.gserviceaccount\.com$`)
 )
 
 // GCP returns an access token of Google Cloud.
@@ -43,7 +42,7 @@ func (c *Clouds) GCP(ctx context.Context, id Identity) (Token, error) {
 func (c *Clouds) gcpAccountToken(ctx context.Context, id Identity) (string, time.Time, error) {
 	a := id.Account
 	email := a.Annotations[annotationGCPAccount]
-	if email != "" && !gcpAccount.MatchString(email) {
+	if email != "" && !gcpAccount().MatchString(email) {
 		return "", time.Time{}, fmt.Errorf("invalid annotation '%s' of the service account '%s': '%s' is not the address of a service account", annotationGCPAccount, a, email)
 	}
 	subject, audience, err := c.gcpAudiences(ctx, a)
@@ -81,8 +80,8 @@ func (c *Clouds) gcpAccountToken(ctx context.Context, id Identity) (string, time
 // that of the GKE cluster that the controller runs in.
 func (c *Clouds) gcpAudiences(ctx context.Context, a *Account) (subject, audience string, err error) {
 	if provider := a.Annotations[annotationGCPProvider]; provider != "" {
-		if !gcpProvider.MatchString(provider) {
-			return "", "", fmt.Errorf("invalid annotation '%s' of the service account '%s': '%s' does not match %s", annotationGCPProvider, a, provider, gcpProvider)
+		if !gcpProvider().MatchString(provider) {
+			return "", "", fmt.Errorf("invalid annotation '%s' of the service account '%s': '%s' does not match %s", annotationGCPProvider, a, provider, gcpProvider())
 		}
 		audience = "//iam.googleapis.com/" + provider
 		return audience, audience, nil
@@ -210,18 +209,18 @@ func (c *Clouds) gcpMetadata(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(string(answer)), err
 }
 
-var gcpRegistry = regexp.MustCompile(`^(gcr\.io|[a-z0-9-]+\.gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.s3nsregistry\.fr|[a-z0-9-]+-docker\.s3nsregistry\.fr)$`)
+var gcpRegistry = pattern(`^(gcr\.io|[a-z0-9-]+\.gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.s3nsregistry\.fr|[a-z0-9-]+-docker\.s3nsregistry\.fr)$`)
 
 // gcpRegistryLogin logs in to the Artifact Registry, or what answers for the Container Registry.
 func (c *Clouds) gcpRegistryLogin(ctx context.Context, id Identity, host string) (auth.Login, time.Time, error) {
-	if !gcpRegistry.MatchString(host) {
-		return auth.Login{}, time.Time{}, fmt.Errorf("invalid GCP registry: '%s'. must match %s", host, gcpRegistry)
+	if !gcpRegistry().MatchString(host) {
+		return auth.Login{}, time.Time{}, fmt.Errorf("invalid GCP registry: '%s'. must match %s", host, gcpRegistry())
 	}
 	t, err := c.GCP(ctx, id)
 	return auth.Login{Username: "oauth2accesstoken", Password: t.Value}, t.Until, err
 }
 
-var gkeCluster = regexp.MustCompile(`^projects/[^/?#]{1,200}/locations/[^/?#]{1,100}/clusters/[^/?#]{1,100}$`)
+var gkeCluster = pattern(`^projects/[^/?#]{1,200}/locations/[^/?#]{1,100}/clusters/[^/?#]{1,100}$`)
 
 // gkeDescribe finds out where a cluster is. Its address by name is trusted by public authorities.
 func (c *Clouds) gkeDescribe(ctx context.Context, id Identity, cluster string) (addresses []string, ca []byte, err error) {
