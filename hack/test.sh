@@ -47,17 +47,15 @@ go run ./hack/kube -kubeconfig "$FLUX_TEST_KUBECONFIG" crds
 FLUX_TEST_S3=$(hack/s3-server.sh)
 export FLUX_TEST_S3
 
-# Packages that start clusters of their own go one at a time: two cores are soon too few for their
-# patience. The others share the sandbox, two at a time.
-first=() rest=()
+# Two packages at a time, beginning with those that start clusters of their own and mostly wait for them.
+slow=() rest=()
 for package in $(go list ${PKG:-./...}); do
   case $package in
-    */flux/test | */internal/cli/install | */internal/cli/bootstrap | */internal/controllers) first+=("$package") ;;
+    */flux/test | */internal/cli/install | */internal/cli/bootstrap | */internal/controllers) slow=("$package" "${slow[@]}") ;;
     *) rest+=("$package") ;;
   esac
 done
-if [ ${#first[@]} -gt 0 ]; then run . "${first[*]}" -p 1 -timeout 40m ${TESTFLAGS:-} || code=$?; fi
-if [ ${#rest[@]} -gt 0 ]; then run . "${rest[*]}" -p 2 -timeout 40m ${TESTFLAGS:-} || code=$?; fi
+run . "${slow[*]} ${rest[*]}" -p 2 -timeout 40m ${TESTFLAGS:-} || code=$?
 if [ -z "${SHORT:-}" ]; then
   hack/fuzz.sh || code=$?
 fi
