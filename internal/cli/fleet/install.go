@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -248,23 +249,25 @@ func (b *bundle) bring(ctx context.Context, client *apply.Client, policies []pol
 
 var alertResource = schema.GroupVersionResource{Group: kinds.Alert.Group, Version: kinds.Alert.Version, Resource: kinds.Alert.Plural}
 
-// inForce waits until the API server acts on the policies: it reads them with some delay, all at once.
+// inForce waits until the API server acts on the policies: it reads them with some delay, all at once,
+// and refuses objects of definitions that are newer than its last look at them.
 func inForce(ctx context.Context, client *apply.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	probe := made(kinds.Alert, kinds.Ref{Namespace: "default", Name: "probe"}, map[string]any{
 		"providerRef": map[string]any{"name": "none"}, "eventSources": []any{map[string]any{"kind": kinds.Kustomization.Kind, "name": "*"}},
 	})
 	for {
 		got, err := client.Dynamic().Resource(alertResource).Namespace("default").
 			Create(ctx, probe.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err != nil {
-			return fmt.Errorf("try the admission policies: %w", err)
-		}
-		if on, _, _ := unstructured.NestedBool(got.Object, "spec", "suspend"); on {
-			return nil
+		if err == nil {
+			if on, _, _ := unstructured.NestedBool(got.Object, "spec", "suspend"); on {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("the admission policies did not come into force: %w", cmp.Or(err, ctx.Err()))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

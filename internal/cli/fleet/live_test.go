@@ -70,7 +70,7 @@ func TestFleet(t *testing.T) {
 			t.Errorf("%s: %+v, want %s with %q", object, got, want.verdict, want.message)
 		}
 	}
-	if got := verdicts["Kustomization/flux-system/broken"].File; got != "clusters/production/fleet.yaml:29" {
+	if got := verdicts["Kustomization/flux-system/broken"].File; got != "clusters/production/fleet.yaml:28" {
 		t.Errorf("the broken Kustomization is said to be at %q", got)
 	}
 	standIns := ""
