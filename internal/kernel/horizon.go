@@ -21,12 +21,14 @@ import (
 // anew.
 //
 // A watch that follows one which came to its own end is let through unasked. One that follows a
-// broken connection costs a list of one object, by which the server tells its version.
+// broken connection costs a list of one object, by which the server tells its version. One that
+// could not be had in between expires in any case: a server that was down may have been set back and
+// have grown past the version since, and what the watch would go on from is of another time.
 type horizon struct {
 	next http.RoundTripper
 
 	mu  sync.Mutex
-	due map[string]time.Time // when the last watch of what was to end
+	due map[string]time.Time // when the last watch of what was to end; zero: it could not be had
 }
 
 // watchHorizon puts a horizon between the clients of a configuration and its API server.
@@ -42,16 +44,23 @@ func (h *horizon) RoundTrip(req *http.Request) (*http.Response, error) {
 	if w := q.Get("watch"); req.Method != http.MethodGet || w != "true" && w != "1" {
 		return h.next.RoundTrip(req)
 	}
-	cut := h.follows(req.URL.Path, q)
-	from, goesOn := resumes(q)
-	if !cut || !goesOn {
-		return h.next.RoundTrip(req)
+	key := req.URL.Path + "?" + q.Get("labelSelector") + "&" + q.Get("fieldSelector")
+	cut, down := h.follows(key, q)
+	if from, goesOn := resumes(q); goesOn && down {
+		return expired(req, fmt.Sprintf("the API server was down: it may know another history before %d", from)), nil
+	} else if goesOn && cut {
+		// A server that cannot tell will answer the watch with the same error.
+		if now, err := h.ask(req); err == nil && from > now {
+			return expired(req, fmt.Sprintf("the API server was set back: it is at version %d, before %d", now, from)), nil
+		}
 	}
-	now, err := h.ask(req)
-	if err == nil && from > now {
-		return expired(req, from, now), nil
+	resp, err := h.next.RoundTrip(req)
+	if err != nil && req.Context().Err() == nil || err == nil && resp.StatusCode >= http.StatusInternalServerError {
+		h.mu.Lock()
+		h.due[key] = time.Time{}
+		h.mu.Unlock()
 	}
-	return h.next.RoundTrip(req) // a server that cannot tell will answer the watch with the same error
+	return resp, err
 }
 
 // resumes returns the version from which a watch wants to go on; not ok is one that begins anew.
@@ -67,9 +76,9 @@ const (
 	longest = 1800
 )
 
-// follows notes that a watch begins, and tells whether it follows one that was cut.
-func (h *horizon) follows(path string, q url.Values) bool {
-	key := path + "?" + q.Get("labelSelector") + "&" + q.Get("fieldSelector")
+// follows notes that a watch begins, and tells whether it follows one that was cut, or one that could
+// not be had.
+func (h *horizon) follows(key string, q url.Values) (cut, down bool) {
 	seconds, err := strconv.Atoi(q.Get("timeoutSeconds"))
 	if err != nil {
 		seconds = longest
@@ -79,7 +88,7 @@ func (h *horizon) follows(path string, q url.Values) bool {
 	defer h.mu.Unlock()
 	before, known := h.due[key]
 	h.due[key] = now.Add(time.Duration(seconds) * time.Second)
-	return known && now.Before(before.Add(-early))
+	return known && now.Before(before.Add(-early)), known && before.IsZero()
 }
 
 // ask returns the version that the API server has reached.
@@ -103,11 +112,11 @@ func (h *horizon) ask(watch *http.Request) (uint64, error) {
 }
 
 // expired is what the API server answers when it has forgotten a version.
-func expired(req *http.Request, from, now uint64) *http.Response {
+func expired(req *http.Request, message string) *http.Response {
 	body, _ := json.Marshal(metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
 		Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
-		Message: fmt.Sprintf("the API server was set back: it is at version %d, before %d", now, from),
+		Message: message,
 	})
 	return &http.Response{
 		Status: "410 Gone", StatusCode: http.StatusGone, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -69,7 +69,7 @@ func (e *engine) load(ctx context.Context, name types.NamespacedName, st *state)
 		return nil, err
 	}
 	st.mu.Lock()
-	if st.uid != obj.GetUID() {
+	if st.uid != obj.GetUID() || st.rewound {
 		st.reset(obj.GetUID())
 	}
 	st.mu.Unlock()

@@ -28,6 +28,8 @@ type state struct {
 	attempt  *attempt
 	// written is our last write until the cache has caught up with it.
 	written meta.Object
+	// rewound says that the API server was set back: what is remembered is of another time.
+	rewound bool
 	// writing serialises our writes to the object's status.
 	writing sync.Mutex
 }
@@ -43,6 +45,8 @@ type run struct {
 	started    time.Time
 	cancel     context.CancelCauseFunc
 	superseded bool
+	// void is a job of another time: what it says it did is not so any more.
+	void bool
 	// begun is set when the job has got its turn.
 	begun atomic.Bool
 }
@@ -105,12 +109,13 @@ func (s *states) seen(name types.NamespacedName, cached meta.Object) {
 	}
 }
 
-// rewind forgets our last write, which the API server does not have any more.
+// rewind forgets our last write, which the API server does not have any more; the next pass begins
+// with nothing remembered.
 func (s *states) rewind(name types.NamespacedName) {
 	st := s.get(name)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.written = nil
+	st.written, st.rewound = nil, true
 }
 
 // drop forgets the object; a job of its is cancelled.
@@ -154,4 +159,8 @@ func (st *state) reset(uid types.UID) {
 	st.closeAttempt()
 	st.uid, st.due, st.memory, st.result, st.written = uid, time.Time{}, nil, nil, nil
 	st.trigger |= TriggerNew
+	if st.rewound && st.job != nil {
+		st.job.void = true
+	}
+	st.rewound = false
 }

@@ -69,6 +69,9 @@ func (e *engine) runJob(ctx context.Context, name types.NamespacedName, st *stat
 		desire: r.key, Key: r.jobKey, Generation: r.generation, Requested: r.requested, Value: value, Err: err,
 		Superseded: r.superseded, Started: r.started, Duration: time.Since(r.started),
 	}
+	if r.void {
+		st.result = nil
+	}
 	st.mu.Unlock()
 	e.wake(name, TriggerJob, priorityUrgent)
 }

@@ -19,6 +19,10 @@ import (
 // errGone says that the object was deleted or replaced while we worked on it.
 var errGone = errors.New("the object is gone")
 
+// errSetBack says that the API server holds an older state of the object than we know. What we would
+// write was found out on top of one that is no more.
+var errSetBack = errors.New("the API server was set back to an older state of the object")
+
 // maxConflicts is how often a write is repeated on top of somebody else's.
 const maxConflicts = 5
 
@@ -47,9 +51,17 @@ func (e *engine) write(ctx context.Context, st *state, latest meta.Object, c cha
 		case !apierrors.IsConflict(err):
 			return nil, fmt.Errorf("write the status of %s %s/%s: %w", e.gvk.Kind, latest.GetNamespace(), latest.GetName(), err)
 		}
-		if latest, err = e.fetch(ctx, latest); err != nil {
+		live, err := e.fetch(ctx, latest)
+		if err != nil {
 			return nil, err
 		}
+		if newer(latest.GetResourceVersion(), live.GetResourceVersion()) {
+			st.mu.Lock()
+			st.written, st.rewound = nil, true
+			st.mu.Unlock()
+			return nil, fmt.Errorf("write the status of %s %s/%s: %w", e.gvk.Kind, latest.GetNamespace(), latest.GetName(), errSetBack)
+		}
+		latest = live
 	}
 	return nil, fmt.Errorf("write the status of %s %s/%s: others changed the object %d times meanwhile",
 		e.gvk.Kind, latest.GetNamespace(), latest.GetName(), maxConflicts)

@@ -159,14 +159,25 @@ func (f *follower) id(obj metav1.Object) apply.ID {
 }
 
 // replaceSince takes in a whole list. A list that is older than one of our own writes before it
-// began can only come from a server that was set back: all records of the kind are then void.
+// began, or that has an object as it was before, can only come from a server that was set back: all
+// records of the kind are then void. The version of the list alone does not tell, as the server may
+// have grown past what it was.
 func (f *follower) replaceSince(items []metav1.PartialObjectMetadata, version string, began time.Time) {
+	shown := make(map[apply.ID]string, len(items))
+	for i := range items {
+		shown[f.id(&items[i])] = items[i].ResourceVersion
+	}
 	f.t.mu.Lock()
 	back := false
+	for id, l := range f.k.live {
+		back = back || shown[id] != "" && newer(l.version, shown[id])
+	}
 	for key := range f.k.users {
-		for _, obj := range f.t.owners[key].objects {
-			if obj.kind == f.gvk.GroupKind() && obj.record != nil && !obj.record.At.IsZero() &&
-				obj.record.At.Before(began) && newer(obj.record.ResourceVersion, version) {
+		for id, obj := range f.t.owners[key].objects {
+			if obj.kind != f.gvk.GroupKind() || obj.record == nil || obj.record.At.IsZero() || !obj.record.At.Before(began) {
+				continue
+			}
+			if v := obj.record.ResourceVersion; newer(v, version) || shown[id] != "" && newer(v, shown[id]) {
 				back = true
 			}
 		}

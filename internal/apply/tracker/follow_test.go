@@ -105,6 +105,13 @@ func TestLists(t *testing.T) {
 			x.wrote(item("b", 30))
 			x.f.replaceSince([]metav1.PartialObjectMetadata{item("a", 10), item("b", 5)}, "20", x.now)
 		}, "a unknown; b unknown; ", true},
+		{"the server was set back, and has grown past our write since", func(x *fixture) {
+			x.f.replaceSince([]metav1.PartialObjectMetadata{item("a", 10), item("b", 5)}, "50", x.now)
+		}, "a unknown; b unknown; ", true},
+		{"the server was set back, and what is shown is older than our write that the watch has not shown", func(x *fixture) {
+			x.wrote(item("b", 30))
+			x.f.replaceSince([]metav1.PartialObjectMetadata{item("a", 10), item("b", 11)}, "50", x.now)
+		}, "a unknown; b unknown; ", true},
 		{"the list itself is older than the watch was", func(x *fixture) {
 			x.f.replaceSince([]metav1.PartialObjectMetadata{item("a", 10), item("b", 11)}, "12", x.now)
 			x.notified()

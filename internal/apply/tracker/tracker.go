@@ -170,7 +170,7 @@ func (t *Tracker) holdLocked(o *Owner, e apply.Entry) *object {
 		return obj
 	}
 	ref, ok := e.Ref()
-	if !ok {
+	if !ok || t.owners[o.key] != o { // a job of an owner that was released may still run
 		return nil
 	}
 	obj := &object{kind: ref.GroupKind()}
