@@ -74,8 +74,9 @@ func Register(m *kernel.Manager, o Options) error {
 	if err := serveEvents(router, o); err != nil {
 		return err
 	}
-	m.Add(func(ctx context.Context) error { return out.run(ctx, filepath.Join(o.Dir, "events")) })
-	m.Add(router.gather.run)
+	m.Add(func(ctx context.Context) error {
+		return out.run(ctx, filepath.Join(o.Dir, "events"), router.gather.run)
+	})
 	if err := followStatic(m); err != nil {
 		return err
 	}
@@ -90,6 +91,12 @@ func serveEvents(r *router, o Options) error {
 	}
 	o.Events("/", counts.Wrap("/", intake.NewHandler(r.route, intake.NewLimiter(o.RateLimitInterval), r.log)))
 	return nil
+}
+
+// mustArrive tells of items whose provider has to hear of them, and not only soon.
+func mustArrive(item dispatch.Item) bool {
+	t, err := providers.Find(item.Type)
+	return err == nil && t.Patient
 }
 
 // windowOf is how long events of one group are gathered for a provider's type.

@@ -84,7 +84,7 @@ func (d *digests) takeDue(now time.Time) (out []dispatch.Item, next time.Time) {
 			events[i] = g.items[i].Event
 		}
 		item := g.items[len(g.items)-1]
-		item.Event = alert.Digest(g.alert, events)
+		item.Event, item.Received = alert.Digest(g.alert, events), time.Now() // it is news only now
 		out = append(out, item)
 	}
 	return out, next

@@ -10,9 +10,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
+	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
@@ -44,7 +46,7 @@ func TestTransitions(t *testing.T) {
 	l.post("GitRepository", "fleet", "info", "still trying", map[string]string{"reason": "Progressing"})
 	l.post("GitRepository", "fleet", "info", "works again", map[string]string{"reason": "NewArtifact"})
 	l.post("GitRepository", "fleet", "info", "and changed", map[string]string{"reason": "NewArtifact", "own/token": "x"})
-	l.post("GitRepository", "other", "error", "the last", nil)
+	l.post("GitRepository", "fleet", "error", "the last", nil) // events about one object keep their order
 	for _, want := range []struct{ message, transition string }{{"broken", alert.Fired}, {"works again", alert.Resolved}, {"the last", alert.Fired}} {
 		e := in.next(t)
 		for e.InvolvedObject.Name == "probe" {
@@ -52,6 +54,29 @@ func TestTransitions(t *testing.T) {
 		}
 		if e.Message != want.message || e.Metadata[alert.KeyTransition] != want.transition {
 			t.Errorf("got %q %v, want %+v", e.Message, e.Metadata, want)
+		}
+	}
+}
+
+// A Kustomization that works again says so only in the event for commit statuses; chats hear of it all the same.
+func TestTransitionsOfKustomizations(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	in := newInbox(t)
+	l.create(&notificationv1.Provider{}, "chat", "spec: {type: slack, address: "+in.URL+"}")
+	l.create(&notificationv1.Alert{}, "alert", `spec: {providerRef: {name: chat}, transitions: {}, eventSources: [{kind: Kustomization, name: app}, {kind: GitRepository, name: probe}]}`)
+	l.ready(t, in)
+	l.post("Kustomization", "app", "error", "health check failed", map[string]string{"reason": "HealthCheckFailed"})
+	l.post("Kustomization", "app", "info", "Deployment/apps/web configured", map[string]string{"reason": "Progressing"})
+	l.post("Kustomization", "app", "info", "Reconciliation finished", map[string]string{"reason": "ReconciliationSucceeded", "own/commit_status": "update"})
+	for _, want := range []string{"health check failed", "Reconciliation finished"} {
+		select {
+		case body := <-in.events:
+			if !strings.Contains(body, want) || strings.Contains(body, event.KeyCommitStatus) {
+				t.Errorf("got %s, want %q", body, want)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("nobody hears %q", want)
 		}
 	}
 }
@@ -101,6 +126,36 @@ func TestDigest(t *testing.T) {
 	}
 	if lines[0] != "61 objects, of which 1 fail" || !strings.HasPrefix(lines[1], "✗ GitRepository/"+l.ns+"/broken: does not start") || lines[51] != "and 11 more" {
 		t.Errorf("got %q", lines)
+	}
+}
+
+// A stop waits for no window: what a digest has gathered is sent.
+func TestStopSendsDigests(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	in := newInbox(t)
+	l.create(&notificationv1.Provider{}, "chat", "spec: {type: generic, address: "+in.URL+"}")
+	l.create(&notificationv1.Alert{}, "digest", `spec: {providerRef: {name: chat}, digest: {window: 1h}, eventSources: [{kind: GitRepository, name: app}]}`)
+	l.create(&notificationv1.Alert{}, "probe", `spec: {providerRef: {name: chat}, eventSources: [{kind: GitRepository, name: probe}]}`)
+	l.ready(t, in)
+	l.post("GitRepository", "app", "info", "applied", map[string]string{"own/revision": "main@sha1:abc"})
+	l.stop()
+	if e := in.next(t); e.Message != "applied" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+// A digest is news when its window ends, however long that was.
+func TestDigestIsNews(t *testing.T) {
+	t.Parallel()
+	d := &digests{open: map[string]*digest{}, wake: make(chan struct{}, 1)}
+	a := &notificationv1.Alert{}
+	if err := yaml.Unmarshal([]byte("spec: {digest: {window: 2h}}"), a); err != nil {
+		t.Fatal(err)
+	}
+	d.add(a, dispatch.Item{Event: &event.Event{}, Received: time.Now().Add(-3 * time.Hour)})
+	if out, _ := d.takeDue(time.Now()); len(out) != 1 || time.Since(out[0].Received) > time.Minute {
+		t.Errorf("got %+v", out)
 	}
 }
 
@@ -154,9 +209,9 @@ func TestMatchRepository(t *testing.T) {
 	first, second := l.receiver("org", "Succeeded", spec), l.receiver("again", "Succeeded", spec)
 	l.known(first)
 	l.known(second)
-	push := func(path, after string) {
+	push := func(path, before, after string) {
 		t.Helper()
-		body := `{"ref":"refs/heads/main","after":"` + after + `","repository":{"clone_url":"https://git.example/org/fleet.git"},"commits":[{"modified":["apps/a.yaml"]}]}`
+		body := `{"ref":"refs/heads/main","before":"` + before + `","after":"` + after + `","repository":{"clone_url":"https://git.example/org/fleet.git"},"commits":[{"modified":["apps/a.yaml"]}]}`
 		if code := l.call("POST", path, body, map[string]string{"Content-Type": "application/json", "X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256=" + hexHMAC("sample-token", body)}); code != http.StatusOK {
 			t.Errorf("answered %d", code)
 		}
@@ -169,17 +224,21 @@ func TestMatchRepository(t *testing.T) {
 		}
 		return out
 	}
-	push(first, "one")
+	push(first, "zero", "one")
 	if got := fmt.Sprint(asked()); got != "[main ssh]" {
 		t.Errorf("a push asks %s", got)
 	}
-	push(second, "one")
+	push(second, "zero", "one")
 	if got := asked(); got != nil {
 		t.Errorf("the same push through another Receiver asks %v again", got)
 	}
-	push(second, "two")
+	push(second, "one", "two")
 	if got := fmt.Sprint(asked()); got != "[main ssh]" {
 		t.Errorf("the next push asks %s", got)
+	}
+	push(first, "two", "one")
+	if got := fmt.Sprint(asked()); got != "[main ssh]" {
+		t.Errorf("a push that leads back asks %s", got)
 	}
 	if r := l.receiver("blind", "ValidationFailed", `{type: nexus, secretRef: {name: hook}, matchRepository: true, resources: [{kind: GitRepository, name: "*"}]}`); r != "" {
 		t.Error("a Receiver whose calls name no repository has a path")

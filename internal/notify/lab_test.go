@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ type lab struct {
 	c             client.WithWatch
 	ns            string
 	events, hooks *httptest.Server
+	// stop ends the controller.
+	stop func()
 }
 
 func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
@@ -74,12 +77,15 @@ func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 	run, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- process.Run(run) }()
-	t.Cleanup(func() {
-		l.letGo()
+	l.stop = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Errorf("the process ended with %v", err)
 		}
+	})
+	t.Cleanup(func() {
+		l.letGo()
+		l.stop()
 	})
 	l.events, l.hooks = httptest.NewServer(events), httptest.NewServer(hooks)
 	t.Cleanup(l.events.Close)

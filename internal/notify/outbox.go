@@ -47,9 +47,10 @@ func (o *outbox) put(item dispatch.Item) {
 	}
 }
 
-// run delivers until ctx ends, then empties the queues for a while and spools the rest.
-func (o *outbox) run(ctx context.Context, spool string) error {
-	lines, err := dispatch.New(dispatch.Options{Deliver: o.deliver, Failed: o.failed, Group: windowOf, Spool: spool})
+// run delivers until ctx ends and feed has returned, which puts items until then; after that it empties the
+// queues for a while and spools the rest.
+func (o *outbox) run(ctx context.Context, spool string, feed func(context.Context) error) error {
+	lines, err := dispatch.New(dispatch.Options{Deliver: o.deliver, Failed: o.failed, Group: windowOf, Patient: mustArrive, Spool: spool})
 	if err != nil {
 		o.log.Error(err, "events that an earlier process left were not read")
 	}
@@ -60,11 +61,11 @@ func (o *outbox) run(ctx context.Context, spool string) error {
 	}
 	o.before = nil
 	o.mu.Unlock()
-	<-ctx.Done()
+	err = feed(ctx)
 	if err := lines.Stop(drainTime); err != nil {
 		o.log.Error(err, "events that were not delivered are lost")
 	}
-	return nil
+	return err
 }
 
 // deliver makes one attempt for items of one Provider and one Alert, and traces it.

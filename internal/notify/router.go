@@ -108,6 +108,7 @@ func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event
 	if err != nil {
 		return "", err
 	}
+	e = alert.Tell(t.Class, e)
 	if refusal := alert.Admit(t.Class, e); refusal != "" {
 		return refusal, nil
 	}

@@ -136,6 +136,26 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
+// The end of a failure reaches chats, although the event is one for commit statuses.
+func TestTell(t *testing.T) {
+	t.Parallel()
+	update := sample(func(e *event.Event) {
+		e.Reason, e.Metadata[group+"/commit_status"] = "ReconciliationSucceeded", "update"
+	})
+	for class, want := range map[Class]Refusal{Message: "", Raw: "", CommitStatus: "", ChangeRequest: NoChangeRequest} {
+		told := Tell(class, marked(update, Resolved))
+		if got := Admit(class, told); got != want {
+			t.Errorf("class %d: %q, want %q", class, got, want)
+		}
+		if kept := told.Own(event.KeyCommitStatus) != ""; kept != (class == Raw || class == CommitStatus) {
+			t.Errorf("class %d: %v", class, told.Metadata)
+		}
+	}
+	if got := Admit(Message, Tell(Message, update)); got != OnlyStatus {
+		t.Errorf("an update that ends nothing: %q", got)
+	}
+}
+
 func TestCompose(t *testing.T) {
 	t.Parallel()
 	a := &notificationv1.Alert{Spec: notificationv1.AlertSpec{EventMetadata: map[string]string{"env": "alert", "summary": "s1"}, Summary: "s2"}}

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"encoding/json"
+	"maps"
 	"sync"
 	"time"
 
@@ -115,6 +116,18 @@ func marked(e *event.Event, transition string) *event.Event {
 	for k, v := range e.Metadata {
 		metadata[k] = v
 	}
+	return e.With(metadata)
+}
+
+// Tell returns a transition as providers of a class get it. The end of a failure is for all of them, although the
+// event that says so is one for commit statuses only where nothing had failed.
+func Tell(class Class, e *event.Event) *event.Event {
+	key := e.Group() + "/" + event.KeyCommitStatus
+	if class == Raw || class == CommitStatus || e.Own(KeyTransition) == "" || e.Metadata[key] == "" {
+		return e
+	}
+	metadata := maps.Clone(e.Metadata)
+	delete(metadata, key)
 	return e.With(metadata)
 }
 

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"sync"
@@ -196,14 +197,32 @@ func (d *Dispatcher) process(l *line, items []Item) bool {
 			d.tell(items, err, resultRefused)
 			return true
 		}
-		if attempt >= d.options.Attempts || d.isFailing(l) {
+		if d.spent(l, items[0], attempt, pause) {
 			d.giveUp(l, items, err, resultFailed)
 			return true
+		}
+		if attempt == d.options.Attempts {
+			d.warn(items, err)
 		}
 		if !d.wait(pause) {
 			return false
 		}
 		pause = min(2*pause, d.options.MaxWait)
+	}
+}
+
+// spent tells whether an item has had its attempts.
+func (d *Dispatcher) spent(l *line, item Item, attempt int, pause time.Duration) bool {
+	if d.options.Patient(item) {
+		return time.Since(item.Received)+pause > d.options.MaxAge
+	}
+	return attempt >= d.options.Attempts || d.isFailing(l)
+}
+
+// warn tells of items that do not arrive but are not given up.
+func (d *Dispatcher) warn(items []Item, err error) {
+	for _, item := range items {
+		d.options.Failed(item, fmt.Errorf("%w; further attempts follow", err))
 	}
 }
 

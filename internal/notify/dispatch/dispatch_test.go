@@ -194,6 +194,42 @@ func TestFailingProviderGetsOneAttemptEach(t *testing.T) {
 	})
 }
 
+// What must arrive is repeated until the provider is back, in order, and its owner hears of it meanwhile.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		back := time.Now().Add(20 * time.Minute)
+		w := &world{answer: func(context.Context, Item, int) error {
+			if time.Now().Before(back) {
+				return passing{}
+			}
+			return nil
+		}}
+		o := w.options("")
+		o.Patient = func(i Item) bool { return i.Provider.Name == "status" }
+		d := start(t, w, o)
+		for i := range 3 {
+			d.Enqueue(item("status", "app", fmt.Sprint(i)))
+		}
+		d.Enqueue(item("chat", "app", "news"))
+		d.working.Wait()
+		slices.Sort(w.failed)
+		if got := fmt.Sprint(w.delivered, w.failed); got != "[0 1 2] [0: 503; further attempts follow news: 503]" {
+			t.Errorf("delivered and failed: %s", got)
+		}
+		if late := time.Since(back); late < 0 || late > 30*time.Second {
+			t.Errorf("delivered %s after the provider came back", late)
+		}
+		w.failed, back = nil, time.Now().Add(48*time.Hour)
+		began := time.Now()
+		d.Enqueue(item("status", "app", "3"))
+		d.working.Wait()
+		if got, took := fmt.Sprint(w.failed), time.Since(began); got != "[3: 503; further attempts follow 3: 503]" || took > time.Hour {
+			t.Errorf("after %s: %s", took, got)
+		}
+	})
+}
+
 func TestFloodIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,7 +6,8 @@
 // news is the oldest. A lane is a goroutine only while it has work.
 //
 // A delivery that failed for a reason that may pass is repeated with back-off, and after that given
-// up. While a provider fails, each of the events behind gets one attempt, until one succeeds.
+// up. While a provider fails, each of the events behind gets one attempt, until one succeeds. Items
+// that must arrive are repeated for as long as they are news, and those behind them wait.
 //
 // Items of a group, such as all failures of one revision for one mail, share a lane, and the first of
 // them waits a while for the others.
@@ -46,6 +47,9 @@ type Group func(item Item) (key string, window time.Duration)
 // Failed is told of an item that will not be delivered.
 type Failed func(item Item, err error)
 
+// Patient tells whether an item must arrive: nothing later says again what it says.
+type Patient func(item Item) bool
+
 // ErrOverflow is the fate of the oldest item of a full lane.
 var ErrOverflow = errors.New("the queue of the provider is full, its oldest event was dropped")
 
@@ -66,6 +70,8 @@ type Options struct {
 	Failed  Failed
 	// Group gathers items; nil gathers none.
 	Group Group
+	// Patient items are not given up before MaxAge; nil: none is patient.
+	Patient Patient
 	// Capacity of a lane, 250 events.
 	Capacity int
 	// Lanes of a line, 4.
@@ -85,6 +91,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Group == nil {
 		o.Group = func(Item) (string, time.Duration) { return "", 0 }
+	}
+	if o.Patient == nil {
+		o.Patient = func(Item) bool { return false }
 	}
 	def := func(p *int, v int) {
 		if *p == 0 {

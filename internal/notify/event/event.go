@@ -128,7 +128,7 @@ func (e *Event) Succeeded() bool {
 	switch e.Reason {
 	case "RollbackSucceeded", "UninstallSucceeded":
 		return false
-	case "NewArtifact", "ArtifactUpToDate":
+	case "NewArtifact", "ArtifactUpToDate", "Ready":
 		return !e.IsError()
 	}
 	return !e.IsError() && (strings.HasSuffix(e.Reason, "Succeeded") || strings.HasSuffix(e.Reason, "Succeed"))

@@ -74,6 +74,23 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// The reasons with which controllers tell success end a failure; steps and remedies do not.
+func TestSucceeded(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]bool{
+		"ReconciliationSucceeded": true, "Succeeded": true, "NewArtifact": true, "ArtifactUpToDate": true, "Ready": true, "UpgradeSucceeded": true,
+		"GitOperationSucceed": true, "ChartPullSucceeded": true, "Progressing": false, "DependencyNotReady": false, "RollbackSucceeded": false,
+		"UninstallSucceeded": false, "DriftCorrected": false, "": false,
+	} {
+		if got := (&Event{Reason: reason, Severity: SeverityInfo}).Succeeded(); got != want {
+			t.Errorf("%s: %v", reason, got)
+		}
+		if (&Event{Reason: reason, Severity: SeverityError}).Succeeded() {
+			t.Errorf("an error with the reason %s is a success", reason)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"involvedObject":{"kind":"Bucket","apiVersion":"source.toolkit.fluxcd.io/v1"},"metadata":{"a":"b"},"timestamp":"2026-01-02T03:04:05Z"}`))
 	f.Add([]byte(`{"timestamp":null,"metadata":null}`))

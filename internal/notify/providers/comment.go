@@ -53,7 +53,7 @@ type comments struct {
 }
 
 func registerComment(name, marker string, open func(c *Config) (commentHost, error)) {
-	register(Type{Name: name, Class: alert.ChangeRequest, MaxMessage: 60_000, New: func(c *Config) (Sender, error) {
+	register(Type{Name: name, Class: alert.ChangeRequest, Patient: true, MaxMessage: 60_000, New: func(c *Config) (Sender, error) {
 		host, err := open(c)
 		if err != nil {
 			return nil, err

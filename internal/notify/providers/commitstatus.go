@@ -54,7 +54,7 @@ type commitStatus struct {
 
 // registerStatus registers a type of commit status.
 func registerStatus(name string, s states, open func(c *Config) (statusHost, error)) {
-	register(Type{Name: name, Class: alert.CommitStatus, New: func(c *Config) (Sender, error) {
+	register(Type{Name: name, Class: alert.CommitStatus, Patient: true, New: func(c *Config) (Sender, error) {
 		host, err := open(c)
 		if err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -285,7 +286,9 @@ func (c contract) answersOf(t *testing.T, name string) {
 	for code, again := range map[int]bool{400: false, 401: false, 403: false, 422: false, 429: true, 500: true, 502: true, 503: true} {
 		n := &network{c: c, instead: func(r *http.Request) (*http.Response, error) {
 			resp := answering(r, code, "bad "+canary+strings.Repeat("x", 4096))
-			resp.Header.Set("Retry-After", "17")
+			if again {
+				resp.Header.Set("Retry-After", "17")
+			}
 			return resp, nil
 		}}
 		_, sender, err := c.open(t, name, n)
@@ -310,6 +313,30 @@ func (c contract) answersOf(t *testing.T, name string) {
 	}
 }
 
+// Git hosts say in several ways that there were too many requests, and how long to wait.
+func TestRateLimits(t *testing.T) {
+	t.Parallel()
+	in := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).Unix(), 10) }
+	for _, tt := range []struct {
+		reason       string
+		code         int
+		header       http.Header
+		again        bool
+		least, after time.Duration
+	}{
+		{"forbidden", 403, header(rateRemaining, "4711", rateReset, in(time.Hour)), false, 0, 0},
+		{"the secondary limit", 403, header("Retry-After", "60", rateRemaining, "4711"), true, time.Minute, time.Minute},
+		{"the hourly limit", 403, header(rateRemaining, "0", rateReset, in(time.Hour)), true, 59 * time.Minute, time.Hour},
+		{"the hourly limit with 429", 429, header(rateRemaining, "0", rateReset, in(time.Hour)), true, 59 * time.Minute, time.Hour},
+		{"a limit that is over", 429, header(rateRemaining, "0", rateReset, in(-time.Hour)), true, 0, 0},
+		{"a limit without a time", 429, http.Header{}, true, 0, 0},
+	} {
+		if after, again := answered(tt.code, tt.header, nil).Retry(); again != tt.again || after < tt.least || after > tt.after {
+			t.Errorf("%s: again %v after %s", tt.reason, again, after)
+		}
+	}
+}
+
 // A login that fails is judged as a delivery is.
 func TestLoginAnswers(t *testing.T) {
 	t.Parallel()
@@ -317,7 +344,9 @@ func TestLoginAnswers(t *testing.T) {
 	for code, again := range map[int]bool{302: true, 400: false, 401: false, 403: false, 404: false, 422: false, 429: true, 500: true, 503: true} {
 		n := &network{c: c, login: func(r *http.Request) (*http.Response, error) {
 			resp := answering(r, code, `{"error":"no","error_description":"not today"}`)
-			resp.Header.Set("Retry-After", "17")
+			if again {
+				resp.Header.Set("Retry-After", "17")
+			}
 			resp.Header.Set("Location", "https://evil.example.org/take")
 			return resp, nil
 		}}

@@ -52,6 +52,9 @@ type Type struct {
 	Class alert.Class
 	// Window, when not zero, is how long events of one group are gathered for a BatchSender.
 	Window time.Duration
+	// Patient says that deliveries are repeated for as long as the event is news: nothing later says
+	// again what a commit status, a comment or a mail says, and relays may want to be asked for minutes.
+	Patient bool
 	// MaxMessage, when not zero, is how much of a message is sent, in bytes: what the service takes, less room for all
 	// else. A longer one would be refused as a whole.
 	MaxMessage int

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,13 +46,35 @@ const maxShown = 512
 func answered(code int, header http.Header, body []byte) *Error {
 	e := &Error{Code: code, text: fmt.Sprintf("request failed with status code %d: %s", code, shorten(body))}
 	switch {
-	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-		e.again = true
-		e.after, _ = retryafter.Read(header)
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable, code == http.StatusForbidden && limited(header):
+		e.again, e.after = true, pauseOf(header)
 	case code >= 500 && code != http.StatusNotImplemented, code == http.StatusRequestTimeout:
 		e.again = true
 	}
 	return e
+}
+
+// limited tells a 403 that stands for 429, as GitHub says it.
+func limited(header http.Header) bool {
+	return header.Get("Retry-After") != "" || header.Get(rateRemaining) == "0"
+}
+
+// Headers of GitHub, GitLab and Gitea about how many requests are left, and when there are more, in seconds since 1970.
+const (
+	rateRemaining = "X-RateLimit-Remaining"
+	rateReset     = "X-RateLimit-Reset"
+)
+
+// pauseOf is how long a service wants to be left alone; zero: it does not say.
+func pauseOf(header http.Header) time.Duration {
+	if after, ok := retryafter.Read(header); ok {
+		return after
+	}
+	reset, err := strconv.ParseInt(header.Get(rateReset), 10, 64)
+	if err != nil || header.Get(rateRemaining) != "0" {
+		return 0
+	}
+	return max(0, time.Until(time.Unix(reset, 0)))
 }
 
 func shorten(body []byte) string {

@@ -6,8 +6,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/mail"
+	"net/textproto"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +21,7 @@ import (
 const mailWindow = 15 * time.Second
 
 func init() {
-	register(Type{Name: "smtp", Class: alert.Raw, New: newSMTP, Window: mailWindow})
+	register(Type{Name: "smtp", Class: alert.Raw, New: newSMTP, Window: mailWindow, Patient: true})
 }
 
 // smtp sends mail: the first mail about a commit that breaks something names all that broke within
@@ -176,7 +176,8 @@ func (s *smtp) message(l *letter) (*gomail.Msg, error) {
 	return m, nil
 }
 
-// mailError tells what the relay's answer means for another attempt.
+// mailError tells what the relay's answer means for another attempt. The answer to a wrong login, 530 to 538,
+// comes before there is a mail to refuse.
 func mailError(err error) error {
 	var sent *gomail.SendError
 	if errors.As(err, &sent) && !sent.IsTemp() && sent.ErrorCode() >= 500 {
@@ -186,15 +187,11 @@ func mailError(err error) error {
 	if errors.As(err, &policy) {
 		return refused("%s", policy.Error())
 	}
-	if permanentLogin(err.Error()) {
+	var login *textproto.Error
+	if sent == nil && errors.As(err, &login) && login.Code/10 == 53 {
 		return refused("the relay refused the login: %v", err)
 	}
 	return passing("the mail was not sent: %v", err)
-}
-
-// permanentLogin knows the answers to a wrong login, which comes before there is a mail to refuse.
-func permanentLogin(text string) bool {
-	return slices.ContainsFunc([]string{"535", "534", "538", "530 "}, func(code string) bool { return strings.Contains(text, code) })
 }
 
 // oneLine keeps line ends and control characters out of a header.

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/md5"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"mime"
@@ -17,6 +21,7 @@ import (
 	"mime/quotedprintable"
 	"net"
 	"net/mail"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +80,8 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 		return sasl.NewPlainServer(func(_, user, password string) error { return check(user, password) }), nil
 	case "LOGIN":
 		return &loginServer{check: check}, nil
+	case "CRAM-MD5":
+		return &cramServer{check: check}, nil
 	case "XOAUTH2":
 		return &xoauth2Server{check: check}, nil
 	}
@@ -98,6 +105,27 @@ func (l *loginServer) Next(response []byte) ([]byte, bool, error) {
 		return []byte("Password:"), false, nil
 	}
 	return nil, true, l.check(l.user, string(response))
+}
+
+// cramServer sends a challenge, which the client signs with the password.
+type cramServer struct {
+	check func(user, password string) error
+	asked bool
+}
+
+func (c *cramServer) Next(response []byte) ([]byte, bool, error) {
+	const challenge = "<1896.697170952@relay.example.com>"
+	if !c.asked {
+		c.asked = true
+		return []byte(challenge), false, nil
+	}
+	mac := hmac.New(md5.New, []byte(canary))
+	mac.Write([]byte(challenge))
+	user, proof, _ := strings.Cut(string(response), " ")
+	if proof != hex.EncodeToString(mac.Sum(nil)) {
+		return nil, true, c.check(user, "another")
+	}
+	return nil, true, c.check(user, canary)
 }
 
 type xoauth2Server struct {
@@ -228,6 +256,8 @@ func TestSMTPLogins(t *testing.T) {
 	}{
 		{reason: "STARTTLS and PLAIN", security: "starttls", scheme: "smtp", offers: []string{"PLAIN"}, secret: password, auth: "PLAIN"},
 		{reason: "STARTTLS and LOGIN", security: "starttls", scheme: "smtp", offers: []string{"LOGIN"}, secret: password, auth: "LOGIN"},
+		{reason: "STARTTLS and CRAM-MD5", security: "starttls", scheme: "smtp", offers: []string{"LOGIN", "PLAIN", "CRAM-MD5"}, secret: password, auth: "CRAM-MD5"},
+		{reason: "a wrong password for CRAM-MD5", security: "starttls", scheme: "smtp", offers: []string{"CRAM-MD5"}, secret: map[string]string{"username": "robot", "password": "wrong-password"}, fails: "535"},
 		{reason: "implicit TLS and XOAUTH2", security: "tls", scheme: "smtps", offers: []string{"XOAUTH2"}, secret: token, auth: "XOAUTH2"},
 		{reason: "no login, no TLS", security: "none", scheme: "smtp"},
 		{reason: "no login, TLS where it is offered", security: "starttls", scheme: "smtp"},
@@ -267,6 +297,44 @@ func TestSMTPAnswers(t *testing.T) {
 		var e *Error
 		if err := s.Send(t.Context(), sample()); !errors.As(err, &e) || e.again != again {
 			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+// Only the relay's answer tells a wrong login, not digits that look like one.
+func TestMailErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err   error
+		again bool
+	}{
+		{errors.New("dial failed: dial tcp 192.0.2.1:5350: connect: connection refused"), true},
+		{fmt.Errorf("dial failed: SMTP AUTH failed: %w", &textproto.Error{Code: 535, Msg: "no"}), false},
+		{fmt.Errorf("dial failed: SMTP AUTH failed: %w", &textproto.Error{Code: 454, Msg: "535 sessions, try later"}), true},
+	} {
+		var e *Error
+		if err := mailError(tt.err); !errors.As(err, &e) || e.again != tt.again {
+			t.Errorf("%v: %v", tt.err, err)
+		}
+	}
+}
+
+// The policy on addresses counts for what is not HTTP too.
+func TestPolicyBesideHTTP(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t, "none")
+	for name, c := range map[string]contract{
+		"smtp": {address: "smtp://" + r.addr, channel: "a@example.com", username: "f@example.com"},
+		"nats": {address: "nats://" + r.addr, channel: "subject"},
+	} {
+		config, sender, err := c.open(t, name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Policy.PublicOnly = true
+		var e *Error
+		if err := sender.Send(t.Context(), sample()); !errors.As(err, &e) || e.again || !strings.Contains(err.Error(), "is not public") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -17,7 +17,8 @@ type Push struct {
 	Repositories []string
 	// Refs that moved, in full ("refs/heads/main"), or the tags of an image; nil: not known.
 	Refs []string
-	// Revision that the push led to, which sets one push apart from the next; empty: not known.
+	// Revision that the push led to, and the one that it came from where the call says so: together they
+	// set one push apart from the next, also from one that leads back. Empty: not known.
 	Revision string
 	// Paths that changed; nil: not known, or too many for the call.
 	Paths []string

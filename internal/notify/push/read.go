@@ -65,6 +65,7 @@ type payload struct {
 	header http.Header
 	body   struct {
 		Ref        string          `json:"ref"`
+		Before     string          `json:"before"`
 		After      string          `json:"after"`
 		Forced     bool            `json:"forced"`
 		Repository json.RawMessage `json:"repository"`
@@ -84,7 +85,8 @@ type payload struct {
 			Ref struct {
 				ID string `json:"id"`
 			} `json:"ref"`
-			To string `json:"toHash"`
+			From string `json:"fromHash"`
+			To   string `json:"toHash"`
 		} `json:"changes"`
 		Push struct {
 			Changes []struct {
@@ -178,7 +180,7 @@ func readGitHub(p *payload) *Push {
 		return &Push{Repositories: []string{name}, Refs: list(tag.Name), Revision: tag.Digest}
 	}
 	r := p.repository()
-	out := &Push{Repositories: []string{r.CloneURL, r.SSHURL, r.HTMLURL}, Refs: list(p.body.Ref), Revision: p.body.After}
+	out := &Push{Repositories: []string{r.CloneURL, r.SSHURL, r.HTMLURL}, Refs: list(p.body.Ref), Revision: moved(p.body.Before, p.body.After)}
 	if !p.body.Forced && len(p.body.Commits) < githubCommits {
 		out.Paths = paths(p.body.Commits)
 	}
@@ -187,7 +189,7 @@ func readGitHub(p *payload) *Push {
 
 func readGitLab(p *payload) *Push {
 	project := p.body.Project
-	out := &Push{Repositories: []string{project.HTTP, project.SSH, project.Web}, Refs: list(p.body.Ref), Revision: p.body.After}
+	out := &Push{Repositories: []string{project.HTTP, project.SSH, project.Web}, Refs: list(p.body.Ref), Revision: moved(p.body.Before, p.body.After)}
 	if total := p.body.Total; total != nil && *total == len(p.body.Commits) && *total < gitlabCommits {
 		out.Paths = paths(p.body.Commits)
 	}
@@ -201,7 +203,7 @@ func readBitbucket(p *payload) *Push {
 		out.Repositories = append(out.Repositories, link.Href)
 	}
 	for _, c := range p.body.Changes {
-		out.Refs, out.Revision = append(out.Refs, c.Ref.ID), c.To
+		out.Refs, out.Revision = append(out.Refs, c.Ref.ID), moved(c.From, c.To)
 	}
 	for _, c := range p.body.Push.Changes {
 		ref := cmp.Or(c.New, c.Old)
@@ -212,7 +214,11 @@ func readBitbucket(p *payload) *Push {
 		if ref.Type == "tag" {
 			kind = "refs/tags/"
 		}
-		out.Refs, out.Revision = append(out.Refs, kind+ref.Name), ref.Target.Hash
+		before := ""
+		if c.New != nil && c.Old != nil {
+			before = c.Old.Target.Hash
+		}
+		out.Refs, out.Revision = append(out.Refs, kind+ref.Name), moved(before, ref.Target.Hash)
 	}
 	if len(out.Refs) > 1 {
 		out.Revision = "" // of several, none stands for all
@@ -268,7 +274,7 @@ func readACR(p *payload) *Push {
 func readGeneric(p *payload) *Push {
 	var plain string
 	if json.Unmarshal(p.body.Repository, &plain) == nil && plain != "" {
-		return &Push{Repositories: []string{plain}, Refs: list(p.body.Ref), Revision: p.body.After}
+		return &Push{Repositories: []string{plain}, Refs: list(p.body.Ref), Revision: moved(p.body.Before, p.body.After)}
 	}
 	if p.body.Project.HTTP != "" {
 		return readGitLab(p)
@@ -282,6 +288,14 @@ func cutTag(s string) (name, tag string) {
 		return s[:at], s[at+1:]
 	}
 	return s, ""
+}
+
+// moved names a change of a reference.
+func moved(before, after string) string {
+	if before == "" || after == "" {
+		return after
+	}
+	return before + ".." + after
 }
 
 func list(s string) []string {
