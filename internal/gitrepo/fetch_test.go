@@ -95,9 +95,23 @@ func orphan(t *testing.T, repo *git.Repo) string {
 // TestPollIsOneListing is the budget of a poll that finds nothing new.
 func TestPollIsOneListing(t *testing.T) {
 	t.Parallel()
-	srv, _, store := setup(t, git.Options{HTTP: git.AnyPort})
+	srv, repo, store := setup(t, git.Options{HTTP: git.AnyPort})
 	remote := Remote{URL: srv.HTTPURL("fleet")}
 	get(t, store, remote, Reference{Branch: "main"})
+	side := commit(t, repo, git.Change{Branch: "side", Message: "Aside", Files: map[string]string{"a": "b"}})
+	for branch, want := range map[string]string{"side": side, "absent": Hash{}.String()} {
+		srv.ResetRequests()
+		rev, tip, err := store.ResolveBeside(patient(t), remote, Reference{Branch: "main"}, branch)
+		if err != nil || rev.Name != "main" || tip.Commit.String() != want {
+			t.Errorf("main is %s, %s is %s, %v", rev, branch, tip, err)
+		}
+		if reqs := srv.Requests(); len(reqs) != 1 {
+			t.Errorf("two branches made %+v", reqs)
+		}
+	}
+	if _, _, err := store.ResolveBeside(patient(t), remote, Reference{Tag: "absent"}, "side"); !errors.Is(err, ErrReference) {
+		t.Errorf("a reference that is not there: %v", err)
+	}
 	srv.ResetRequests()
 	get(t, store, remote, Reference{Branch: "main"})
 	if reqs := srv.Requests(); len(reqs) != 1 || reqs[0].Sent > 200 {

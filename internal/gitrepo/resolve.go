@@ -36,12 +36,48 @@ func (s *Store) Resolve(ctx context.Context, r Remote, ref Reference) (Revision,
 	if err != nil {
 		return Revision{}, m.wrap(ctx, err)
 	}
-	for _, found := range refs {
-		if found.Name == name && found.Commit() != plumbing.ZeroHash {
-			return revisionOf(ref.title(), found), nil
-		}
+	if rev, ok := ref.among(refs); ok {
+		return rev, nil
 	}
 	return Revision{}, m.missing(ctx, refError{name})
+}
+
+// among is what a reference to one ref means in a listing.
+func (r Reference) among(refs []wire.Ref) (Revision, bool) {
+	name := r.refName()
+	for _, found := range refs {
+		if found.Name == name && found.Commit() != plumbing.ZeroHash {
+			return revisionOf(r.title(), found), true
+		}
+	}
+	return Revision{}, false
+}
+
+// ResolveBeside is Resolve, and looks up a branch too, whose tip is zero if it is not there. That is one listing, but for
+// a range of versions.
+func (s *Store) ResolveBeside(ctx context.Context, r Remote, ref Reference, branch string) (rev, tip Revision, err error) {
+	beside := Reference{Branch: branch}
+	if name := ref.refName(); ref.Commit == "" && safeRef(name) && safeRef(beside.refName()) {
+		m, err := s.mirror(r)
+		if err != nil {
+			return rev, tip, err
+		}
+		refs, err := m.list(ctx, name, beside.refName())
+		if err != nil {
+			return rev, tip, m.wrap(ctx, err)
+		}
+		if rev, ok := ref.among(refs); ok {
+			tip, _ = beside.among(refs)
+			return rev, tip, nil
+		}
+	}
+	if rev, err = s.Resolve(ctx, r, ref); err != nil {
+		return rev, tip, err
+	}
+	if tip, err = s.Resolve(ctx, r, beside); errors.Is(err, ErrReference) {
+		return rev, Revision{}, nil
+	}
+	return rev, tip, err
 }
 
 func revisionOf(title string, ref wire.Ref) Revision {

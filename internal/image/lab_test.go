@@ -57,6 +57,7 @@ type lab struct {
 	eventsURL string
 	// settings and updates adapt the controllers before they start.
 	settings func(*kernel.Settings)
+	log      logr.Logger // of the controllers, nothing if not set
 	updates  func(*update.Options)
 	cloud    http.RoundTripper // the services of clouds, nil for the network
 
@@ -151,7 +152,7 @@ func (l *lab) start() (stop func()) {
 		settings.WatchLabelSelector, watched = "lab="+l.shard, ""
 	}
 	process, err := kernel.NewProcess(l.config, kernel.ProcessOptions{
-		Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: watched, Log: logr.Discard(),
+		Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: watched, Log: l.log,
 		GracefulShutdownTimeout: settings.GracefulShutdownTimeout,
 	})
 	l.must(err)

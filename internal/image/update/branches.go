@@ -25,27 +25,24 @@ type branches struct {
 	base gitrepo.Revision
 }
 
-// lookUp finds out where the branches are: one listing, two if the push goes to another branch.
+// lookUp finds out where the branches are, with one listing.
 func (r *run) lookUp(ctx context.Context, remote gitrepo.Remote) (b branches, f *failure) {
+	ctx, cancel := context.WithTimeout(ctx, r.repo.GetTimeout())
+	defer cancel()
 	ref := spec.CheckoutRef(r.obj, r.repo)
+	var tip gitrepo.Revision
 	var err error
-	if b.checkout, err = r.resolve(ctx, remote, ref); err != nil {
+	if b.switched = spec.CheckoutBranch(ref) != r.branch; b.switched {
+		b.checkout, tip, err = r.Git.ResolveBeside(ctx, remote, ref, r.branch)
+	} else {
+		b.checkout, err = r.Git.Resolve(ctx, remote, ref)
+		tip = b.checkout
+	}
+	if err != nil {
 		return b, gitFailed("failed to checkout source", r, err)
 	}
-	b.base, b.old = b.checkout, b.checkout.Commit
-	if b.switched = spec.CheckoutBranch(ref) != r.branch; !b.switched {
-		return b, nil
-	}
-	tip, err := r.resolve(ctx, remote, gitrepo.Reference{Branch: r.branch})
-	switch {
-	case errors.Is(err, gitrepo.ErrReference):
-		b.old = gitrepo.Hash{}
-		return b, nil
-	case err != nil:
-		return b, gitFailed("failed to checkout source", r, err)
-	}
-	b.old = tip.Commit
-	if r.AllBranches {
+	b.base, b.old = b.checkout, tip.Commit
+	if r.AllBranches && b.old != (gitrepo.Hash{}) {
 		b.base = tip
 	}
 	return b, nil
