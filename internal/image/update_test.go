@@ -2,12 +2,15 @@ package image_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -98,23 +101,74 @@ func TestLifeOfAnAutomation(t *testing.T) {
 	}
 }
 
-// TestIdleRunsCostOneListing is a budget: no objects, no write, no file.
-func TestIdleRunsCostOneListing(t *testing.T) {
+// TestAnotherImage lets a repository name another image, whose registry is slow: nothing is chosen, and nothing written,
+// that has the new name and a tag of the old.
+func TestAnotherImage(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, registrytest.Options{}, git.Options{})
+	slow := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v2/other/tags/list" {
+				time.Sleep(time.Second)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	l := newLab(t, registrytest.Options{Wrap: slow}, git.Options{})
 	l.start()
 	l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
-	l.ready("1.0.0")
-	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.Interval = meta.NewDuration(200 * time.Millisecond) })
-	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
-	l.git.ResetRequests()
-	waitUntil(t, "ten listings", func() bool { return len(l.git.Requests()) >= 20 })
-	requests := l.git.Requests()
-	if n := git.Sent(requests) / int64(len(requests)); n > 1024 {
-		t.Errorf("%d requests moved %d bytes each", len(requests), n)
+	l.ready("2.0.0")
+	l.push("other", "1.0.0")
+	l.createUpdate("auto", nil)
+	l.update("auto", "pushed 2.0.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "2.0.0" })
+	l.patch(&imagev1.ImageRepository{ObjectMeta: l.meta("app")}, fmt.Sprintf(`{"spec":{"image":%q}}`, l.image("other")))
+	o := l.picked("app", "1.0.0")
+	if before := o.Status.ObservedPreviousRef; before == nil || *before != (imagev1.ImageRef{Name: l.image("app"), Tag: "2.0.0"}) {
+		t.Errorf("chosen before: %+v", before)
 	}
-	if after := l.update("auto", "there", func(*imagev1.ImageUpdateAutomation) bool { return true }); after.ResourceVersion != o.ResourceVersion {
-		t.Errorf("an idle run wrote %+v", after.Status)
+	l.update("auto", "pushed 1.0.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.0.0" })
+	if got := l.gitCmd("show", "main:dep.yaml") + "\n"; got != l.marked("app", l.image("other")+":1.0.0") {
+		t.Errorf("file %q", got)
+	}
+	if got := l.gitCmd("rev-list", "--count", "main"); got != "3" {
+		t.Errorf("%s commits", got)
+	}
+}
+
+// TestIdleRunsCostOneListing is a budget: no objects, no write, no file, also if the push goes to another branch.
+func TestIdleRunsCostOneListing(t *testing.T) {
+	t.Parallel()
+	for name, push := range map[string]*imagev1.PushSpec{"same": nil, "another": {Branch: "auto"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, registrytest.Options{}, git.Options{})
+			var runs atomic.Int64
+			l.log = funcr.New(func(_, line string) {
+				if strings.Contains(line, "no change since last reconciliation") {
+					runs.Add(1)
+				}
+			}, funcr.Options{})
+			l.start()
+			l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
+			l.ready("1.0.0")
+			l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) {
+				o.Spec.Interval, o.Spec.GitSpec.Push = meta.NewDuration(200*time.Millisecond), push
+			})
+			o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+			before := runs.Load()
+			l.git.ResetRequests()
+			waitUntil(t, "ten runs", func() bool { return runs.Load() >= before+10 })
+			requests := l.git.Requests()
+			n := runs.Load() - before
+			if int64(len(requests)) > n+1 { // One may be on its way.
+				t.Errorf("%d runs made %d requests", n, len(requests))
+			}
+			if sent := git.Sent(requests) / int64(len(requests)); sent > 1024 {
+				t.Errorf("%d requests moved %d bytes each", len(requests), sent)
+			}
+			if after := l.update("auto", "there", func(*imagev1.ImageUpdateAutomation) bool { return true }); after.ResourceVersion != o.ResourceVersion {
+				t.Errorf("an idle run wrote %+v", after.Status)
+			}
+		})
 	}
 }
 

@@ -102,6 +102,10 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 	if err != nil || len(list.Tags) == 0 {
 		return kernel.Failed(imagev1.DependencyNotReadyReason, fmt.Errorf("retrying in %s error: %w", c.wait, noTags(err))).RetryAfter(c.wait)
 	}
+	if !scanned(repo) {
+		return kernel.Waiting(imagev1.DependencyNotReadyReason,
+			fmt.Sprintf("ImageRepository/%s/%s has not been scanned since its image became '%s'", repo.Namespace, repo.Name, repo.Spec.Image), c.wait)
+	}
 	tag, err := chosen.Latest(list.Tags)
 	if err != nil {
 		return kernel.Failed(imagev1.FailureReason, err).Backoff()

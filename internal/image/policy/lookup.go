@@ -62,6 +62,13 @@ func (c *controller) repository(ctx context.Context, obj *imagev1.ImagePolicy) (
 	return repo, nil
 }
 
+// scanned tells whether the tags in the database are of the image that the spec names: until the scan that follows a
+// change they are of the one before, and together with the new name they would make an image that nobody has built.
+func scanned(repo *imagev1.ImageRepository) bool {
+	canonical, err := spec.CheckImage(repo.Spec.Image)
+	return err == nil && repo.Status.CanonicalImageName == canonical
+}
+
 // allowed holds the labels of the policy's namespace against what the repository says.
 func (c *controller) allowed(ctx context.Context, obj *imagev1.ImagePolicy, repo *imagev1.ImageRepository) *failure {
 	denied := fmt.Errorf("access denied: ImageRepository/%s/%s does not let the namespace '%s' read it; its spec.accessFrom has to select that namespace by labels",
