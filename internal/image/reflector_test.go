@@ -14,6 +14,7 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 	"github.com/gitops-toolkit/flux/internal/testenv"
@@ -179,7 +180,7 @@ func TestDigests(t *testing.T) {
 
 func TestBadRepositoriesAndPolicies(t *testing.T) {
 	t.Parallel()
-	var throttled atomic.Bool
+	var asked atomic.Int64
 	wrap := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/v2/empty/tags/list" {
@@ -187,7 +188,7 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 				return
 			}
 			if strings.HasPrefix(r.URL.Path, "/v2/busy/") {
-				throttled.Store(true)
+				asked.Add(1)
 				w.Header().Set("Retry-After", "600")
 				w.WriteHeader(http.StatusTooManyRequests)
 				return
@@ -217,7 +218,8 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, readyOf(o).Message, tc.message)
 		}
 	}
-	if !throttled.Load() {
+	before := asked.Load()
+	if before == 0 {
 		t.Error("nobody asked the busy registry")
 	}
 	l.createRepository("empty", nil)
@@ -251,6 +253,9 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 		if stalled := meta.Conditions(o.Status.Conditions).Get("Stalled") != nil; stalled != (tc.reason == "InvalidPolicy" || tc.reason == "ImageURLInvalid") {
 			t.Errorf("%s: stalled %v", name, stalled)
 		}
+	}
+	if after := asked.Load(); after != before {
+		t.Errorf("a registry that wants to be left alone for ten minutes was asked %d times more", after-before)
 	}
 }
 
@@ -311,6 +316,31 @@ func TestAccessAcrossNamespaces(t *testing.T) {
 	l.policy("across", "denied", func(o *imagev1.ImagePolicy) bool { return failed(o, "AccessDenied") })
 	l.patch(repo, fmt.Sprintf(`{"spec":{"accessFrom":{"namespaceSelectors":[{"matchLabels":{"kubernetes.io/metadata.name":%q}}]}}}`, l.namespace))
 	l.picked("across", "1.0.0")
+	// A GitRepository of another namespace is written to without asking.
+	l.commit(map[string]string{"dep.yaml": l.marked("across", "old:1")}, "Begin")
+	l.create(&sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "fleet", Namespace: other}, Spec: sourcev1.GitRepositorySpec{
+		URL: l.git.HTTPURL("fleet"), Interval: meta.NewDuration(time.Hour), Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
+	}})
+	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Namespace = other })
+	l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
+}
+
+// TestBlockedAcrossNamespaces has the flag --no-cross-namespace-refs.
+func TestBlockedAcrossNamespaces(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, registrytest.Options{}, git.Options{})
+	l.settings = func(s *kernel.Settings) { s.NoCrossNamespaceRefs = true }
+	l.start()
+	l.createPolicy("across", "app", func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Namespace = "elsewhere" })
+	p := l.policy("across", "denied", func(o *imagev1.ImagePolicy) bool { return failed(o, "AccessDenied") })
+	if want := "cannot access 'ImageRepository/elsewhere/app', cross-namespace references have been blocked"; !strings.HasSuffix(readyOf(p).Message, want) {
+		t.Errorf("policy: %q, want %q", readyOf(p).Message, want)
+	}
+	l.createUpdate("across", func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Namespace = "elsewhere" })
+	u := l.update("across", "denied", func(o *imagev1.ImageUpdateAutomation) bool { return failed(o, "AccessDenied") })
+	if want := "can't access 'GitRepository/elsewhere/fleet', cross-namespace references have been blocked"; !strings.HasPrefix(readyOf(u).Message, want) {
+		t.Errorf("automation: %q, want %q", readyOf(u).Message, want)
+	}
 }
 
 // TestCertificates has a registry with a private authority that asks for a client certificate, and one without TLS.
