@@ -302,8 +302,13 @@ func imageAutomation(ctx context.Context, w *world) ([]figure, error) {
 	took := time.Since(start)
 	after, _ = p.CPU()
 	memory, _ := p.AnonBytes()
+	requests, pushed := w.git.Requests(), int64(0)
+	for _, r := range requests {
+		pushed += r.Received
+	}
 	return append(figures,
-		figure{"moved by one change", float64(git.Sent(w.git.Requests())) / 1024, 64, "KiB", ""},
+		figure{"moved by one change", float64(git.Sent(requests)) / 1024, 64, "KiB", ""},
+		figure{"pushed by one change", float64(pushed) / 1024, 256, "KiB", "the trees of the 50 directories, whole"},
 		figure{"CPU of one change", (after - before).Seconds() * 1000, -1, "ms", ""},
 		figure{"scan to pushed commit", took.Seconds(), -1, "s", ""},
 		figure{"memory", float64(memory) / (1 << 20), 120, "MiB", ""},
@@ -359,8 +364,11 @@ func imagePushers(ctx context.Context, w *world) ([]figure, error) {
 	if _, err := fmt.Sscan(merges, &merged); err != nil {
 		return nil, err
 	}
+	made, want := total-1-people, automations*rounds
 	return []figure{
-		{"commits of automations", float64(total - 1 - people), float64(automations * rounds), "commits", fmt.Sprintf("%d images, and %d commits of the person", rounds, people)},
+		{"commits of automations", float64(made), -1, "commits", fmt.Sprintf("%d images, and %d commits of the person", rounds, people)},
+		{"commits that were lost", float64(max(want-made, 0)), 0, "commits", ""},
+		{"commits that were made twice", float64(max(made-want, 0)), 0, "commits", ""},
 		{"merges", float64(merged), 0, "commits", ""},
 	}, nil
 }
