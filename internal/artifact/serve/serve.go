@@ -99,7 +99,7 @@ const (
 	idleTimeout     = 2 * time.Minute
 	downloadTimeout = 30 * time.Minute
 	shutdownTimeout = 10 * time.Second
-	maxHeaderBytes  = 64 << 10
+	maxHeaderBytes  = 256 << 10 // as upstream allows for events and webhooks
 )
 
 // Serve serves handler on a listener until ctx ends, then lets running downloads finish for a few
