@@ -63,5 +63,5 @@ if [ -s "$work/again" ]; then
   echo "not green at the first attempt:"
   cat "$work/again"
 fi
-tail -qn 1 "$work/out" "$work/failed" 2>/dev/null | tail -n 1
+if [ -s "$work/failed" ]; then cat "$work/failed"; else tail -n 1 "$work/out"; fi
 exit $code
