@@ -3,9 +3,11 @@ package diff
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -92,6 +94,10 @@ func leaves(v any, found []string) []string {
 		for _, one := range v {
 			found = leaves(one, found)
 		}
+	case float64: // as a template prints it, not with an exponent
+		found = leaves(strconv.FormatFloat(v, 'f', -1, 64), found)
+	case int, int64, json.Number:
+		found = leaves(fmt.Sprint(v), found)
 	case string:
 		if len(v) >= shortest {
 			found = append(found, v, base64.StdEncoding.EncodeToString([]byte(v)))
