@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +164,35 @@ func TestCheckpointIsStoredBeforeTheVerdict(t *testing.T) {
 		t.Errorf("the verdict lost the checkpoint: %+v", p.Status)
 	}
 	truthful(t, lab, "a")
+}
+
+// A job holds the object as it was when the job began. What others and we wrote since is in the cache.
+func TestCheckpointsOfALongJobReadNothing(t *testing.T) {
+	t.Parallel()
+	lab, j := kerneltest.NewLab(t), newJobs()
+	counted, passes := count(lab), make(chan string, 100)
+	lab.Start(&kerneltest.Script{OnReconcile: func(ctx context.Context, req *probeRequest) kernel.Outcome {
+		passes <- req.Object.Annotations[meta.ReconcileRequestAnnotation]
+		return j.reconcile(ctx, req)
+	}})
+	lab.Create("a", func(p *probe) { p.Spec.Input = "x" })
+	one := j.next(t)
+	for i, token := range []string{"first", "second", "third"} {
+		if err := one.req.Checkpoint(t.Context(), func(p *probe) { p.Status.Inventory = make([]string, i+1) }); err != nil {
+			t.Fatal(err)
+		}
+		lab.Request("a", token)
+		for seen := ""; seen != token; seen = <-passes {
+		}
+	}
+	one.end <- "r1"
+	lab.Ready("a", metav1.ConditionTrue, meta.SucceededReason)
+	reads, writes := counted.taken()
+	for _, read := range reads {
+		if strings.Contains(read, "/probes/a") {
+			t.Errorf("read %s; writes were:\n%s", read, strings.Join(writes, "\n"))
+		}
+	}
 }
 
 func TestSpecChangeSupersedes(t *testing.T) {

@@ -11,9 +11,12 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 )
 
-// progressDelay is how long work has to last before its progress is written, and the least
-// time between two such writes.
-const progressDelay = time.Second
+// progressDelay is how long work has to last before its progress is written. Each further write
+// waits twice as long as the one before it, at most progressDelayLimit: what lasts is told less often.
+const (
+	progressDelay      = time.Second
+	progressDelayLimit = 8 * time.Second
+)
 
 // pass is one reconciliation under way; it is the Host of the kind's request, also for the job
 // that the pass started.
@@ -80,11 +83,11 @@ func (p *pass) Progress(progress Progress) {
 	if a.timer != nil {
 		return
 	}
-	since := a.started
+	since, delay := a.started, progressDelay
 	if !a.flushed.IsZero() {
-		since = a.flushed
+		since, delay = a.flushed, min(progressDelay<<min(a.flushes, 8), progressDelayLimit)
 	}
-	a.timer = time.AfterFunc(max(0, progressDelay-time.Since(since)), p.flush)
+	a.timer = time.AfterFunc(max(0, delay-time.Since(since)), p.flush)
 }
 
 // flush writes the last progress of the attempt unless its verdict overtook it.
@@ -98,6 +101,7 @@ func (p *pass) flush() {
 			return nil
 		}
 		a.timer, a.flushed = nil, time.Now()
+		a.flushes++
 		out := latest.DeepCopyObject().(meta.Object)
 		show(out, *a.progress)
 		return out

@@ -60,8 +60,9 @@ type attempt struct {
 	// before is Ready as it was when the attempt began, nil when it was not there.
 	before   *metav1.Condition
 	progress *Progress
-	// flushed is when progress was last written, zero: not yet.
+	// flushed is when progress was last written, zero: not yet; flushes how often by the clock.
 	flushed time.Time
+	flushes int
 	timer   *time.Timer
 	closed  bool
 }

@@ -35,7 +35,7 @@ type change func(latest meta.Object) meta.Object
 func (e *engine) write(ctx context.Context, st *state, latest meta.Object, c change) (meta.Object, error) {
 	st.writing.Lock()
 	defer st.writing.Unlock()
-	latest = st.freshest(latest)
+	latest = e.newest(ctx, st, latest)
 	for range maxConflicts {
 		target := c(latest)
 		if target == nil {
@@ -95,6 +95,21 @@ func (e *engine) patchStatus(ctx context.Context, from, to meta.Object) (meta.Ob
 	answer := from.DeepCopyObject().(meta.Object)
 	err = e.m.Client().Status().Patch(ctx, answer, client.RawPatch(types.MergePatchType, data), client.FieldOwner(e.m.manager()))
 	return answer, err
+}
+
+// newest returns the newest state that this process knows: ours, the cache's, or the given one. A job
+// holds the object as it was when the job began; writing on top of that costs a conflict and a read.
+func (e *engine) newest(ctx context.Context, st *state, known meta.Object) meta.Object {
+	latest := st.freshest(known)
+	if latest != known {
+		return latest
+	}
+	cached := e.newObject()
+	err := e.objects.Get(ctx, client.ObjectKeyFromObject(known), cached)
+	if err == nil && cached.GetUID() == known.GetUID() && newer(cached.GetResourceVersion(), known.GetResourceVersion()) {
+		return normalizeObject(cached)
+	}
+	return known
 }
 
 // freshest returns our last write if the cache has not caught up with it yet.
