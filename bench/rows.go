@@ -256,32 +256,15 @@ func poll(ctx context.Context, w *world) ([]figure, error) {
 	if err := w.createAndAwaitReady(ctx, o); err != nil {
 		return nil, err
 	}
-	before, err := w.source.Passes("GitRepository", "poll")
-	if err != nil {
-		return nil, err
-	}
 	w.git.ResetRequests()
-	u, err := w.spend(ctx, func() error {
-		select {
-		case <-ctx.Done():
-		case <-time.After(20 * time.Second):
-		}
-		return ctx.Err()
-	})
+	p, err := w.polls(ctx, "GitRepository", "poll")
 	if err != nil {
 		return nil, err
 	}
-	after, err := w.source.Passes("GitRepository", "poll")
-	if err != nil {
-		return nil, err
-	}
-	polls, reqs := after-before, w.git.Requests()
-	return []figure{
-		{"API requests of all polls", float64(len(u.source)), 0, "requests", harness.Summary(u.source)},
-		{"Git requests per poll", float64(len(reqs)) / polls, 1, "requests", fmt.Sprintf("%.0f polls", polls)},
-		{"bytes per poll", float64(git.Sent(reqs)) / polls, -1, "B", ""},
-		{"CPU per poll", u.sourceCPU.Seconds() * 1000 / polls, 60, "ms", ""},
-	}, nil
+	reqs := w.git.Requests()
+	return append(p.figures(),
+		figure{"Git requests per poll", float64(len(reqs)) / p.polls, 1, "requests", ""},
+		figure{"bytes per poll", float64(git.Sent(reqs)) / p.polls, -1, "B", ""}), nil
 }
 
 func (w *world) createAndAwaitReady(ctx context.Context, o *unstructured.Unstructured) error {

@@ -159,8 +159,12 @@ func largeIndex(ctx context.Context, w *world) ([]figure, error) {
 		return nil, err
 	}
 	asked, whole := server.counts()
+	known, err := w.indexRevision(ctx)
+	if err != nil {
+		return nil, err
+	}
 	server.set(text + "# another\n")
-	changed, err := w.watched(ctx, func() error { return w.awaitIndex(ctx, 2) })
+	changed, err := w.watched(ctx, func() error { return w.awaitIndex(ctx, known) })
 	if err != nil {
 		return nil, err
 	}
@@ -206,23 +210,23 @@ func (w *world) offerIndex(ctx context.Context, url string) error {
 	if _, err := w.dyn.Resource(indexSources).Namespace(namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	return w.awaitIndex(ctx, 1)
+	return w.awaitIndex(ctx, "")
 }
 
-// awaitIndex waits for the nth revision of the index since the bench began.
-func (w *world) awaitIndex(ctx context.Context, n int) error {
-	seen := map[string]bool{}
-	if n > 1 { // the one of before
-		got, err := w.dyn.Resource(indexSources).Namespace(namespace).Get(ctx, "bench", metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		revision, _, _ := unstructured.NestedString(got.Object, "status", "artifact", "revision")
-		seen[revision] = true
+func (w *world) indexRevision(ctx context.Context) (string, error) {
+	got, err := w.dyn.Resource(indexSources).Namespace(namespace).Get(ctx, "bench", metav1.GetOptions{})
+	if err != nil {
+		return "", err
 	}
+	revision, _, err := unstructured.NestedString(got.Object, "status", "artifact", "revision")
+	return revision, err
+}
+
+// awaitIndex waits for a revision of the index other than the known one.
+func (w *world) awaitIndex(ctx context.Context, known string) error {
 	return w.watch(ctx, indexSources, func(o *unstructured.Unstructured) bool {
 		revision, _, _ := unstructured.NestedString(o.Object, "status", "artifact", "revision")
-		return revision != "" && !seen[revision]
+		return revision != "" && revision != known
 	})
 }
 

@@ -153,7 +153,7 @@ type polled struct {
 
 // polls lets an object be polled for a while.
 func (w *world) polls(ctx context.Context, kind, name string) (polled, error) {
-	before, err := w.source.Passes(kind, name)
+	before, err := w.counts(ctx, kind, name)
 	if err != nil {
 		return polled{}, err
 	}
@@ -166,6 +166,20 @@ func (w *world) polls(ctx context.Context, kind, name string) (polled, error) {
 		err = fmt.Errorf("%s/%s was not polled", kind, name)
 	}
 	return polled{after - before, e}, err
+}
+
+// counts waits until the first reconciliation of an object is counted, which is after its status was
+// written, and returns how many there were.
+func (w *world) counts(ctx context.Context, kind, name string) (n float64, err error) {
+	for range 100 {
+		if n, err = w.source.Passes(kind, name); err == nil {
+			return n, nil
+		}
+		if err := rest(ctx, 100*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+	return 0, err
 }
 
 func (p polled) figures() []figure {
