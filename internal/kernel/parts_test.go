@@ -199,7 +199,9 @@ func TestQueuedJobsSaySo(t *testing.T) {
 		{"the kind knows better", false, &Progress{Message: "building"}, "building"},
 	} {
 		obj, r := object(), &run{}
-		r.begun.Store(tt.begun)
+		if tt.begun {
+			r.begun.Store(&time.Time{})
+		}
 		st := &state{job: r, attempt: newAttempt(obj, time.Now())}
 		st.attempt.progress = tt.said
 		p := &pass{st: st, object: obj, attempt: st.attempt}
@@ -226,5 +228,37 @@ func TestBackoffIsBoundedByTheSchedule(t *testing.T) {
 	}
 	if want := []time.Duration{40, 80, 160, 200, 40, 1280}; !slices.Equal(got, want) {
 		t.Errorf("delays %v, want %v: grown to the interval, never below the least, and unbounded without an interval", got, want)
+	}
+}
+
+// A thousand objects that stand in line for a new revision are not written once more to say so.
+func TestProgressWaitsForTheTurn(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	at := func(ago time.Duration) *time.Time { begun := now.Add(-ago); return &begun }
+	for _, tt := range []struct {
+		name    string
+		trigger Trigger
+		queued  time.Duration
+		begun   *time.Time
+		flushed time.Time
+		held    bool
+	}{
+		{"in line", TriggerReference, 2 * time.Second, nil, time.Time{}, true},
+		{"in line because somebody asked", TriggerRequested | TriggerReference, 2 * time.Second, nil, time.Time{}, false},
+		{"in line for ever", TriggerInterval, 2 * lineDelay, nil, time.Time{}, false},
+		{"has just begun", TriggerReference, 2 * time.Second, at(progressDelay / 10), time.Time{}, true},
+		{"works", TriggerReference, 2 * time.Second, at(2 * progressDelay), time.Time{}, false},
+		{"has told already", TriggerReference, 2 * time.Second, at(0), now, false},
+	} {
+		r := &run{started: now.Add(-tt.queued)}
+		r.begun.Store(tt.begun)
+		a := &attempt{trigger: tt.trigger, flushed: tt.flushed}
+		if wait := a.holdBack(r); wait > 0 != tt.held {
+			t.Errorf("%s: held back for %s", tt.name, wait)
+		}
+	}
+	if wait := (&attempt{}).holdBack(nil); wait > 0 {
+		t.Errorf("without a job: held back for %s", wait)
 	}
 }

@@ -100,6 +100,10 @@ func (p *pass) flush() {
 		if a.closed || a.progress == nil {
 			return nil
 		}
+		if wait := a.holdBack(p.st.job); wait > 0 {
+			a.timer = time.AfterFunc(wait, p.flush)
+			return nil
+		}
 		a.timer, a.flushed = nil, time.Now()
 		a.flushes++
 		out := latest.DeepCopyObject().(meta.Object)
@@ -109,6 +113,22 @@ func (p *pass) flush() {
 	if err != nil && ctx.Err() == nil {
 		p.log.V(1).Info("progress was not written", "cause", err.Error())
 	}
+}
+
+// holdBack returns how long the first progress may still wait for the job's turn. What nobody asked for
+// and has not begun is not told at once: a new revision for a thousand objects would write each of them
+// once more, to say that it stands in line.
+func (a *attempt) holdBack(r *run) time.Duration {
+	if r == nil || !a.flushed.IsZero() || a.trigger.Has(TriggerNew|TriggerSpec|TriggerRequested) {
+		return 0
+	}
+	if begun := r.begun.Load(); begun != nil {
+		return progressDelay - time.Since(*begun)
+	}
+	if time.Since(r.started) > lineDelay {
+		return 0
+	}
+	return progressDelay
 }
 
 // Checkpoint implements Host. It carries the progress along, so that nobody takes the last

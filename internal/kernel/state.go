@@ -47,8 +47,8 @@ type run struct {
 	superseded bool
 	// void is a job of another time: what it says it did is not so any more.
 	void bool
-	// begun is set when the job has got its turn.
-	begun atomic.Bool
+	// begun is when the job got its turn, nil: not yet.
+	begun atomic.Pointer[time.Time]
 }
 
 // attempt spans the passes and jobs from the first pass to the verdict.

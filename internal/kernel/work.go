@@ -54,7 +54,8 @@ func (e *engine) runJob(ctx context.Context, name types.NamespacedName, st *stat
 	told := time.AfterFunc(queueDelay, func() { p.queued(r) })
 	work := job.Run
 	job.Run = func(ctx context.Context) (any, error) {
-		r.begun.Store(true)
+		now := time.Now()
+		r.begun.Store(&now)
 		return work(ctx)
 	}
 	value, err := e.m.pool.run(ctx, job, lane, urgent)
@@ -76,13 +77,17 @@ func (e *engine) runJob(ctx context.Context, name types.NamespacedName, st *stat
 	e.wake(name, TriggerJob, priorityUrgent)
 }
 
-// queueDelay is how long a job stands in line before the object's status says so.
-const queueDelay = 10 * time.Second
+// queueDelay is how long a job stands in line before the object's status says so, lineDelay how long one
+// that nobody waits for: of a new revision or an interval.
+const (
+	queueDelay = 10 * time.Second
+	lineDelay  = 30 * time.Second
+)
 
 // queued tells that the job still waits for its turn, unless the kind has told more.
 func (p *pass) queued(r *run) {
 	p.st.mu.Lock()
-	silent := p.st.job == r && !r.begun.Load() && p.attempt.progress == nil
+	silent := p.st.job == r && r.begun.Load() == nil && p.attempt.progress == nil
 	p.st.mu.Unlock()
 	if silent {
 		p.Progress(Progress{Message: "waiting for other work to end"})
