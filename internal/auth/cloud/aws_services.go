@@ -43,14 +43,20 @@ const publicECR = "public.ecr.aws"
 
 var ecrHost = pattern(`^\d{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)$`)
 
+func checkECR(host string) error {
+	if host == publicECR || ecrHost().MatchString(host) {
+		return nil
+	}
+	return fmt.Errorf("invalid AWS registry: '%s'. must match %s", host, ecrHost())
+}
+
 // awsRegistry logs in to ECR.
 func (c *Clouds) awsRegistry(ctx context.Context, id Identity, host string) (auth.Login, time.Time, error) {
 	region, service, target, api := "us-east-1", "ecr-public", "SpencerFrontendService.GetAuthorizationToken", "api.ecr-public.us-east-1.amazonaws.com"
-	if host != publicECR {
-		m := ecrHost().FindStringSubmatch(host)
-		if m == nil {
-			return auth.Login{}, time.Time{}, fmt.Errorf("invalid AWS registry: '%s'. must match %s", host, ecrHost())
-		}
+	if err := checkECR(host); err != nil {
+		return auth.Login{}, time.Time{}, err
+	}
+	if m := ecrHost().FindStringSubmatch(host); m != nil {
 		region, service, target = m[2], "ecr", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
 		api = "api.ecr." + region + "." + m[3]
 		if m[1] != "" {

@@ -178,20 +178,27 @@ var resourceManagers = map[string]string{
 // acrLife is how long a refresh token of ACR is used at most; it is good for three hours.
 const acrLife = 2 * time.Hour
 
-// azureRegistry exchanges an access token of Azure for a refresh token of the registry.
-func (c *Clouds) azureRegistry(ctx context.Context, id Identity, host string) (auth.Login, time.Time, error) {
+// managerOf is the resource manager whose tokens open a registry; a host that is no registry of Azure is an error.
+func (c *Clouds) managerOf(host string) (string, error) {
 	env, err := c.azureEnvironment()
 	if err != nil {
-		return auth.Login{}, time.Time{}, err
+		return "", err
 	}
-	own := env.RegistrySuffix != "" && strings.HasSuffix(host, "."+strings.TrimPrefix(env.RegistrySuffix, "."))
-	manager := env.ResourceManager
-	if !own {
-		m := acrHost().FindStringSubmatch(host)
-		if m == nil {
-			return auth.Login{}, time.Time{}, fmt.Errorf("invalid Azure registry: '%s'. must match %s", host, acrHost())
-		}
-		manager = cmp.Or(manager, resourceManagers[m[2]])
+	if env.RegistrySuffix != "" && strings.HasSuffix(host, "."+strings.TrimPrefix(env.RegistrySuffix, ".")) {
+		return env.ResourceManager, nil
+	}
+	m := acrHost().FindStringSubmatch(host)
+	if m == nil {
+		return "", fmt.Errorf("invalid Azure registry: '%s'. must match %s", host, acrHost())
+	}
+	return cmp.Or(env.ResourceManager, resourceManagers[m[2]]), nil
+}
+
+// azureRegistry exchanges an access token of Azure for a refresh token of the registry.
+func (c *Clouds) azureRegistry(ctx context.Context, id Identity, host string) (auth.Login, time.Time, error) {
+	manager, err := c.managerOf(host)
+	if err != nil {
+		return auth.Login{}, time.Time{}, err
 	}
 	token, err := c.Azure(ctx, id, manager)
 	if err != nil {

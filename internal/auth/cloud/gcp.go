@@ -211,10 +211,17 @@ func (c *Clouds) gcpMetadata(ctx context.Context, path string) (string, error) {
 
 var gcpRegistry = pattern(`^(gcr\.io|[a-z0-9-]+\.gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.s3nsregistry\.fr|[a-z0-9-]+-docker\.s3nsregistry\.fr)$`)
 
+func checkGCPRegistry(host string) error {
+	if gcpRegistry().MatchString(host) {
+		return nil
+	}
+	return fmt.Errorf("invalid GCP registry: '%s'. must match %s", host, gcpRegistry())
+}
+
 // gcpRegistryLogin logs in to the Artifact Registry, or what answers for the Container Registry.
 func (c *Clouds) gcpRegistryLogin(ctx context.Context, id Identity, host string) (auth.Login, time.Time, error) {
-	if !gcpRegistry().MatchString(host) {
-		return auth.Login{}, time.Time{}, fmt.Errorf("invalid GCP registry: '%s'. must match %s", host, gcpRegistry())
+	if err := checkGCPRegistry(host); err != nil {
+		return auth.Login{}, time.Time{}, err
 	}
 	t, err := c.GCP(ctx, id)
 	return auth.Login{Username: "oauth2accesstoken", Password: t.Value}, t.Until, err

@@ -25,6 +25,30 @@ func (c *Clouds) Registry(ctx context.Context, provider string, id Identity, hos
 	})
 }
 
+// CheckRegistry tells whether a host is a registry of the cloud, as Registry does before it shows an identity.
+func CheckRegistry(provider, host string, getenv func(string) string) error {
+	c := New(Options{Getenv: getenv})
+	host = strings.ToLower(host)
+	switch provider {
+	case AWS:
+		return checkECR(host)
+	case Azure:
+		_, err := c.managerOf(host)
+		return err
+	case GCP:
+		return checkGCPRegistry(host)
+	}
+	return unknownProvider(provider)
+}
+
+// RegistryRegion is the region of a registry of ECR, "" for the public one.
+func RegistryRegion(host string) string {
+	if m := ecrHost().FindStringSubmatch(strings.ToLower(host)); m != nil {
+		return m[2]
+	}
+	return ""
+}
+
 // GitLogin is what opens a repository of a cloud's Git host: a bearer token, or a name and a password.
 type GitLogin struct {
 	Username, Password, BearerToken string

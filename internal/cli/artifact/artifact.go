@@ -127,11 +127,8 @@ func parseLocation(url string) (location, error) {
 	return l, nil
 }
 
-// open returns the repository of a location, with the login of the flags or of the Docker configuration.
+// open returns the repository of a location, with the login of the flags, of a cloud, or of the Docker configuration.
 func (f *remoteFlags) open(ctx context.Context, l location) (*registry.Repository, error) {
-	if f.provider != generic {
-		return nil, fmt.Errorf("--provider %s is not supported by this version: log in with the provider's own tool and `docker login`, or give --creds", f.provider)
-	}
 	login, err := f.login(ctx, l)
 	if err != nil {
 		return nil, err
@@ -146,6 +143,9 @@ func (f *remoteFlags) login(ctx context.Context, l location) (auth.Login, error)
 			return auth.Login{RegistryToken: f.creds}, nil
 		}
 		return auth.Login{Username: user, Password: password}, nil
+	}
+	if f.provider != generic {
+		return newCloudIdentity().login(ctx, f.provider, l)
 	}
 	repo, err := name.NewRepository(l.repository)
 	if err != nil {
