@@ -67,7 +67,8 @@ func childOf(index []byte) (string, error) {
 		return "", fmt.Errorf("cannot be parsed: %w", err)
 	}
 	for _, m := range parsed.Manifests {
-		if p := m.Platform; p != nil && p.OS == indexOS && p.Architecture == indexArch && m.Digest.Algorithm == "sha256" {
+		// A child without a platform is what it is for an old client: an image for this one.
+		if p := m.Platform; (p == nil || p.OS == indexOS && p.Architecture == indexArch) && m.Digest.Algorithm == "sha256" {
 			return m.Digest.String(), nil
 		}
 	}
