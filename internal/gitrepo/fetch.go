@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -51,8 +52,9 @@ func (e commitError) Error() string {
 }
 func (commitError) Unwrap() error { return ErrReference }
 
+// damaged tells whether an error may be about our files; one that is gone has been removed by somebody else.
 func damaged(err error) bool {
-	return errors.Is(err, pack.ErrCorrupt) || errors.Is(err, pack.ErrMissing) || errors.Is(err, ErrDamaged)
+	return errors.Is(err, pack.ErrCorrupt) || errors.Is(err, pack.ErrMissing) || errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist)
 }
 
 func (m *mirror) fetch(ctx context.Context, rev Revision) (*Snapshot, error) {

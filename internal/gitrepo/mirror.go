@@ -205,7 +205,11 @@ func (m *mirror) setCurrent(g *generation) {
 // scratch runs a fetch into a directory that is removed afterwards. A server that cannot leave out
 // objects sends them all.
 func (m *mirror) scratch(ctx context.Context, req wire.FetchRequest, read func(objects) error) error {
-	dir, err := os.MkdirTemp(filepath.Join(m.store.dir, scratchDir), "pack-")
+	parent := filepath.Join(m.store.dir, scratchDir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(parent, "pack-")
 	if err != nil {
 		return err
 	}

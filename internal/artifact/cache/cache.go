@@ -194,6 +194,9 @@ func (c *Cache) prepare(ctx context.Context, ref artifact.Ref, onDisk bool) (ind
 	bytes = measure(temp)
 	damaged, err := c.moveAway(ref.Digest)
 	if err == nil {
+		err = os.MkdirAll(c.treesDir(), 0o700) // Somebody may have emptied the volume.
+	}
+	if err == nil {
 		err = os.Rename(temp, c.dir(ref.Digest))
 	}
 	c.bury([]string{damaged})

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gitops-toolkit/flux/internal/artifact/internal/lockfile"
@@ -15,8 +17,10 @@ import (
 // that another one knows what to remove and what to leave.
 type tempDir struct {
 	dir   string
-	lock  *os.File
 	count atomic.Uint64
+
+	mu   sync.Mutex
+	lock *os.File
 	// noLinks makes tests see a file system without hard links.
 	noLinks bool
 }
@@ -40,6 +44,11 @@ func openTemp(parent string) (*tempDir, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := lockDir(dir)
+	return &tempDir{dir: dir, lock: lock}, err
+}
+
+func lockDir(dir string) (*os.File, error) {
 	lock, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -47,7 +56,25 @@ func openTemp(parent string) (*tempDir, error) {
 	if err := lockfile.Lock(lock); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &tempDir{dir: dir, lock: lock}, nil
+	return lock, nil
+}
+
+// ensure makes the directory anew if it is gone: whoever empties the volume takes it along.
+func (t *tempDir) ensure() error {
+	if _, err := os.Lstat(t.dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := os.MkdirAll(t.dir, dirMode); err != nil {
+		return err
+	}
+	lock, err := lockDir(t.dir)
+	if err == nil {
+		t.lock, lock = lock, t.lock
+		err = lock.Close()
+	}
+	return err
 }
 
 // removeDead removes a directory unless a living process holds its lock.
@@ -64,6 +91,8 @@ func removeDead(dir string) error {
 }
 
 func (t *tempDir) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return errors.Join(os.RemoveAll(t.dir), t.lock.Close())
 }
 
@@ -73,6 +102,9 @@ func (t *tempDir) next() string {
 }
 
 func (t *tempDir) create() (*os.File, error) {
+	if err := t.ensure(); err != nil {
+		return nil, err
+	}
 	return os.OpenFile(t.next(), os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
 }
 

@@ -60,10 +60,13 @@ type incoming struct {
 }
 
 func (in *incoming) receive(r io.Reader) (Received, error) {
-	source := &source{r: r}
-	got, err := in.stream(source)
-	if source.err != nil {
-		err = source.err // It is the way here that failed, not the pack.
+	source, target := &source{r: r}, &target{w: in.tmp}
+	got, err := in.stream(source, target)
+	switch {
+	case target.err != nil:
+		err = target.err // It is our disk that failed, not the pack,
+	case source.err != nil:
+		err = source.err // or the way here.
 	}
 	if err != nil || got.Objects == 0 {
 		return got, err
@@ -83,8 +86,8 @@ func (in *incoming) receive(r io.Reader) (Received, error) {
 
 // stream copies the pack to the file, and notes where each object is and the names of those that are
 // stored whole.
-func (in *incoming) stream(r io.Reader) (Received, error) {
-	out := bufio.NewWriterSize(in.tmp, 64<<10)
+func (in *incoming) stream(r io.Reader, w io.Writer) (Received, error) {
+	out := bufio.NewWriterSize(w, 64<<10)
 	t := &tee{r: r, w: out, sum: sha1.New(), limit: in.db.limits.PackBytes}
 	br := bufio.NewReaderSize(t, 32<<10)
 	count, err := readPackHeader(br)
@@ -176,6 +179,20 @@ func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
+	}
+	return n, err
+}
+
+// target remembers why a writer failed.
+type target struct {
+	w   io.Writer
+	err error
+}
+
+func (t *target) Write(p []byte) (int, error) {
+	n, err := t.w.Write(p)
+	if err != nil {
+		t.err = err
 	}
 	return n, err
 }
