@@ -38,9 +38,10 @@ type Submodule struct {
 	Commit Hash
 }
 
-// Checkout is a submodule that was fetched. Path is from the root of the outermost repository.
+// Checkout is a submodule that was fetched. Path is from the root of the outermost repository, Remote where it came from.
 type Checkout struct {
 	Path     string
+	Remote   Remote
 	Snapshot *Snapshot
 }
 
@@ -98,7 +99,7 @@ func (w *submoduleWalk) enter(ctx context.Context, r Remote, snap *Snapshot, dir
 		if err != nil {
 			return fmt.Errorf("submodule '%s': %w", at, err)
 		}
-		w.found = append(w.found, Checkout{Path: at, Snapshot: inner})
+		w.found = append(w.found, Checkout{Path: at, Remote: remote, Snapshot: inner})
 		if err := w.enter(ctx, remote, inner, at, depth+1); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -67,8 +68,8 @@ func nextOfAccess(obj *sourcev1.GitRepository, err error) string {
 		return fmt.Sprintf("if the key is right, add it to '%s' in the Secret '%s'", credentials.KnownHosts, secret)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("check that the host can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
-	case unknownAuthority(err):
-		return fmt.Sprintf("if the server has a private authority, put its certificate into '%s' of the Secret in spec.secretRef", auth.KeyCA)
+	case nextOfCertificate(err) != "":
+		return nextOfCertificate(err)
 	case unreachable(err):
 		return "check spec.url, and that the host can be reached from the cluster"
 	}
@@ -88,6 +89,8 @@ func nextOfContent(obj *sourcev1.GitRepository, err error) string {
 	var sub submoduleError
 	inner := errors.As(err, &sub)
 	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "enlarge the volume of the controller's storage, or lower --artifact-retention-records and --artifact-retention-ttl"
 	case errors.Is(err, gitrepo.ErrEmpty):
 		return fmt.Sprintf("push a commit to '%s'", gitrepo.RedactURL(obj.Spec.URL))
 	case errors.Is(err, gitrepo.ErrObjectFormat):
@@ -141,9 +144,23 @@ func badRange(text string) bool {
 	return err != nil
 }
 
-func unknownAuthority(err error) bool {
+// nextOfCertificate is what to do when one side does not accept the certificate of the other.
+func nextOfCertificate(err error) string {
 	var unknown x509.UnknownAuthorityError
-	return errors.As(err, &unknown)
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var remote *net.OpError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("if the server has a private authority, put its certificate into '%s' of the Secret in spec.secretRef", auth.KeyCA)
+	case errors.As(err, &name):
+		return "check spec.url, or give the server a certificate for it"
+	case errors.As(err, &invalid):
+		return "give the server a certificate that is valid"
+	case errors.As(err, &remote) && remote.Op == "remote error": // An alert of TLS, which has no type.
+		return fmt.Sprintf("the server wants another client certificate: see '%s' and '%s' of the Secret in spec.secretRef", auth.KeyCert, auth.KeyKey)
+	}
+	return ""
 }
 
 func unreachable(err error) bool {

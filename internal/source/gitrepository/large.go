@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
@@ -52,15 +53,15 @@ func metadataOf(obj *sourcev1.GitRepository) map[string]string {
 	return nil
 }
 
-// large puts the files that Git LFS keeps in the place of their pointers. What is not checked out, or ignored, or packed
-// from an earlier revision already, is never fetched.
-func (p *poll) large(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, t *tree, held *claims) *attempt.Failure {
+// large puts the files that Git LFS keeps in the place of their pointers, in the repository at a directory of the tree.
+// What is not checked out, or ignored, or packed from an earlier revision already, is never fetched.
+func (p *poll) large(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.Snapshot, dir string, t *tree, held *claims) *attempt.Failure {
 	if !wantsLarge(p.obj) {
 		return nil
 	}
 	files, err := p.Git.LargeFiles(remote, snap)
 	if err != nil {
-		return p.gitFailed(err)
+		return p.gitFailed(inSubmodule(dir, err))
 	}
 	held.add(func() {
 		if err := files.Close(); err != nil {
@@ -68,27 +69,42 @@ func (p *poll) large(ctx context.Context, remote gitrepo.Remote, snap *gitrepo.S
 		}
 	})
 	for _, f := range files.List {
-		if _, found, err := t.lookup(ctx, f.Path); err != nil {
+		at := path.Join(dir, f.Path)
+		if _, found, err := t.lookup(ctx, at); err != nil {
 			return p.gitFailed(err)
 		} else if !found {
 			continue
 		}
-		n, name, err := t.parent(ctx, f.Path)
+		n, name, err := t.parent(ctx, at)
 		if err != nil {
 			return p.gitFailed(err)
 		}
 		n.setFile(file{
 			Entry: archive.Entry{Name: name, Kind: kindOf(f.Mode), Size: f.Size, ID: f.ID},
 			open: func(ctx context.Context) (io.ReadCloser, error) {
-				ctx, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())
-				defer cancel() // It is a file of ours when Open returns.
-				r, err := files.Open(ctx, f)
-				if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-					err = fmt.Errorf("%w '%s': no answer within the time allowed: %w", gitrepo.ErrLargeFile, f.Path, context.DeadlineExceeded)
-				}
-				return r, err
+				r, err := p.openLarge(ctx, files, f)
+				return r, inSubmodule(dir, err)
 			},
 		})
 	}
 	return nil
+}
+
+// openLarge opens a large file within spec.timeout.
+func (p *poll) openLarge(ctx context.Context, files *gitrepo.LargeFiles, f gitrepo.LargeFile) (io.ReadCloser, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())
+	defer cancel() // It is a file of ours when Open returns.
+	r, err := files.Open(ctx, f)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("%w '%s': no answer within the time allowed: %w", gitrepo.ErrLargeFile, f.Path, context.DeadlineExceeded)
+	}
+	return r, err
+}
+
+// inSubmodule names the submodule that an error is about; "." is none.
+func inSubmodule(dir string, err error) error {
+	if err == nil || dir == "." {
+		return err
+	}
+	return submoduleError{fmt.Errorf("submodule '%s': %w", dir, err)}
 }

@@ -83,3 +83,53 @@ func TestLargeFiles(t *testing.T) {
 		t.Errorf("a bad annotation: %q", message)
 	}
 }
+
+// TestLargeFilesOfSubmodules reads them from the LFS server of each submodule; a host that is not the repository's gets no
+// credentials.
+func TestLargeFilesOfSubmodules(t *testing.T) {
+	t.Parallel()
+	large, far := &lfstest.Server{User: "jo", Password: "canary-pw"}, &lfstest.Server{}
+	l := newLab(t, git.Options{Users: map[string]string{"jo": "canary-pw"}, Wrap: large.Wrap})
+	l.start()
+	l.secret("git", nil, map[string]string{"username": "jo", "password": "canary-pw"})
+	away, err := git.Start(git.Options{Root: t.TempDir(), HTTP: git.AnyPort, Wrap: far.Wrap})
+	l.Must(err)
+	t.Cleanup(func() { _ = away.Close() })
+	foreign, err := away.Create("foreign", "main")
+	l.Must(err)
+	lib, err := l.server.Create("lib", "main")
+	l.Must(err)
+	const attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
+	hashF, err := foreign.Commit(map[string]string{".gitattributes": attributes, "f.bin": far.Put("far")}, "Foreign")
+	l.Must(err)
+	hashL, err := lib.Commit(map[string]string{".gitattributes": attributes, "data/l.bin": large.Put("near"), "data/l.txt": "text"}, "Lib")
+	l.Must(err)
+	tip := l.link(l.repo, map[string][2]string{"vendor/lib": {"../lib.git", hashL}, "foreign": {away.HTTPURL("foreign"), hashF}})
+	l.create("app", func(o *sourcev1.GitRepository) {
+		o.Spec.SecretRef = &meta.LocalObjectReference{Name: "git"}
+		o.Spec.RecurseSubmodules = true
+		o.Annotations = map[string]string{"gitops-toolkit.dev/git-lfs": "enabled"}
+	})
+	want := map[string]string{
+		"app/deploy.yaml": "replicas: 1\n", "README.md": "hello\n",
+		"foreign/f.bin": "far", "vendor/lib/data/l.bin": "near", "vendor/lib/data/l.txt": "text",
+	}
+	if got := l.files(l.ready("app", "main@sha1:"+tip)); !maps.Equal(got, want) {
+		t.Errorf("files %v", got)
+	}
+	for _, r := range far.Requests() {
+		if r.Authorization != "" {
+			t.Errorf("another host saw the credentials: %+v", r)
+		}
+	}
+	if len(far.Requests()) != 2 || len(large.Requests()) != 2 || len(large.Problems())+len(far.Problems()) != 0 {
+		t.Errorf("requests %v and %v", large.Requests(), far.Requests())
+	}
+	hashL, err = lib.Commit(map[string]string{"data/l.bin": lfstest.Pointer(strings.Repeat("ab", 32), 12)}, "Never pushed")
+	l.Must(err)
+	l.link(l.repo, map[string][2]string{"vendor/lib": {"../lib.git", hashL}})
+	l.patch("app", `{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"next"}}}`)
+	if _, message := l.failed("app", "GitOperationFailed"); !strings.Contains(message, "submodule 'vendor/lib': large file 'data/l.bin': ") {
+		t.Errorf("message %q", message)
+	}
+}

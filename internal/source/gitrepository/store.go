@@ -65,7 +65,7 @@ func (p *poll) compose(ctx context.Context, remote gitrepo.Remote, snap *gitrepo
 	if fail = p.sparse(ctx, t); fail != nil {
 		return t, held.release, fail
 	}
-	if fail = p.large(ctx, remote, snap, t, held); fail != nil {
+	if fail = p.large(ctx, remote, snap, ".", t, held); fail != nil {
 		return t, held.release, fail
 	}
 	if fail = p.submodules(ctx, remote, snap, t, held); fail != nil {

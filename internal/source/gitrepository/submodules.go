@@ -36,6 +36,9 @@ func (p *poll) submodules(ctx context.Context, remote gitrepo.Remote, snap *gitr
 		}
 		from := commitTree{sub.Snapshot}
 		n.setDir(name, &node{origin: from, path: ".", id: from.Root()})
+		if fail := p.large(ctx, sub.Remote, sub.Snapshot, sub.Path, t, held); fail != nil {
+			return fail
+		}
 	}
 	return nil
 }
