@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -49,6 +50,8 @@ func next(obj *sourcev1.OCIRepository, err error) string {
 		return fmt.Sprintf("check spec.ref: '%s' has no such tag or digest", obj.Spec.URL)
 	case errors.Is(err, registry.ErrNoLayer):
 		return fmt.Sprintf("correct spec.layerSelector.mediaType, or what was pushed to '%s'", obj.Spec.URL)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "enlarge the volume of the controller's temporary files"
 	case errors.As(err, &unknown):
 		return "put it into a Secret, and name that in spec.certSecretRef"
 	case errors.As(err, &host):
@@ -59,6 +62,8 @@ func next(obj *sourcev1.OCIRepository, err error) string {
 		return "check spec.url"
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("check that the registry can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
+	case errors.As(err, &op) && op.Op == "remote error": // An alert of TLS, which has no type.
+		return "the registry wants another client certificate: see spec.certSecretRef"
 	case errors.As(err, &op):
 		return "check spec.url, and that the host can be reached from the cluster"
 	}
