@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -107,6 +108,15 @@ func contents(t *testing.T, tree *archive.ListTree) map[string]string {
 	return out
 }
 
+// bomb are lists of lists, each ten times as long as the one before.
+func bomb() string {
+	var b strings.Builder
+	for c := 'b'; c < 'k'; c++ {
+		fmt.Fprintf(&b, "%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c, ", c-1), 10), ", "))
+	}
+	return b.String()
+}
+
 func TestCopies(t *testing.T) {
 	t.Parallel()
 	chart := string(tarball(t, map[string]string{"podinfo/Chart.yaml": "name: podinfo\n", "podinfo/run.sh": "x"}))
@@ -115,6 +125,8 @@ func TestCopies(t *testing.T) {
 			"top.yaml": "top", "configs/a.yaml": "a: 1\nm:\n  x: 1\n  y: [1]\n", "configs/b.json": `{"b": 1}`, "configs/deep/c.yaml": "c",
 			"apps/one/k.yaml": "1", "apps/one/base/d.yaml": "d", "apps/two/k.yaml": "2", "docs/README.md": "doc", "run.sh": "#!",
 			"charts/podinfo.tgz": chart, "charts/more/x.TAR.GZ": chart, "logo.png": "png", "configs/not.yaml": "- list\n",
+			"odd.yaml":  "# said\nv: 1\nver: 1.10\nday: 2026-01-02\non: \"on\"\nempty:\nb: &b {k: no, mode: 0644}\nc: {<<: *b, k: yes}\nlist: [*b]\ntext: |\n  a\n  b\n",
+			"bomb.yaml": "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + bomb(), "self.yaml": "a: &a\n  b: *a\n", "twice.yaml": "a: 1\na: 2\n",
 		},
 		"o": {"a.yaml": "m:\n  x: 2\n---\nz: 1\nm:\n  y: [2]\n", "values.yaml": "v: 2\n", "evil.tgz": string(tarball(t, map[string]string{"l@": "/etc/passwd", "a": "a"}))},
 	})
@@ -145,9 +157,14 @@ func TestCopies(t *testing.T) {
 		{"an exclude from the root of the source", []extensionsv1.CopyOperation{op("@s/apps/**", "@artifact/", "apps/one/**")}, []string{"two/k.yaml"}, ""},
 		{"alternatives", []extensionsv1.CopyOperation{op("@s/configs/*", "@artifact/", "*.{json,md}", "deep", "not*")}, []string{"configs/a.yaml"}, ""},
 		{"merge", []extensionsv1.CopyOperation{op("@s/configs/a.yaml", "@artifact/a.yaml"), with(op("@o/a.yaml", "@artifact/a.yaml"), "Merge")},
-			[]string{"a.yaml=a: 1\nm:\n  x: 2\n  \"y\":\n    - 2\nz: 1\n"}, ""},
+			[]string{"a.yaml=a: 1\nm:\n  x: 2\n  y:\n    - 2\nz: 1\n"}, ""},
+		{"what is merged by nobody means the same afterwards", []extensionsv1.CopyOperation{op("@s/odd.yaml", "@artifact/a.yaml"), with(op("@o/values.yaml", "@artifact/a.yaml"), "Merge")},
+			[]string{"a.yaml=b:\n  k: no\n  mode: 0644\nc:\n  k: yes\n  mode: 0644\nday: 2026-01-02\nempty:\nlist:\n  - k: no\n    mode: 0644\non: \"on\"\ntext: |\n  a\n  b\nv: 2\nver: 1.10\n"}, ""},
+		{"a bomb of aliases", []extensionsv1.CopyOperation{op("@s/bomb.yaml", "@artifact/a.yaml"), with(op("@o/values.yaml", "@artifact/a.yaml"), "Merge")}, nil, "come to too much"},
+		{"an alias of itself", []extensionsv1.CopyOperation{op("@s/self.yaml", "@artifact/a.yaml"), with(op("@o/values.yaml", "@artifact/a.yaml"), "Merge")}, nil, "a.yaml"},
+		{"a key twice", []extensionsv1.CopyOperation{op("@s/twice.yaml", "@artifact/a.yaml"), with(op("@o/values.yaml", "@artifact/a.yaml"), "Merge")}, nil, "the key 'a' is there twice"},
 		{"merge into nothing", []extensionsv1.CopyOperation{with(op("@o/values.yaml", "@artifact/a.yaml"), "Merge")}, []string{"a.yaml=v: 2\n"}, ""},
-		{"merge takes JSON", []extensionsv1.CopyOperation{op("@s/configs/b.json", "@artifact/v"), with(op("@o/values.yaml", "@artifact/v"), "Merge")}, []string{"v=b: 1\nv: 2\n"}, ""},
+		{"merge takes JSON", []extensionsv1.CopyOperation{op("@s/configs/b.json", "@artifact/v"), with(op("@o/values.yaml", "@artifact/v"), "Merge")}, []string{"v=\"b\": 1\nv: 2\n"}, ""},
 		{"merge of what is no map", []extensionsv1.CopyOperation{op("@s/configs/a.yaml", "@artifact/v"), with(op("@s/configs/not.yaml", "@artifact/v"), "Merge")}, nil, "not a YAML map"},
 		{"extract", []extensionsv1.CopyOperation{with(op("@s/charts/podinfo.tgz", "@artifact/c/"), "Extract")}, []string{"c/podinfo/Chart.yaml=name: podinfo\n", "c/podinfo/run.sh"}, ""},
 		{"extract what matches, whatever its depth and case", []extensionsv1.CopyOperation{with(op("@s/charts/**", "@artifact/"), "Extract")}, []string{"podinfo/Chart.yaml", "podinfo/run.sh"}, ""},

@@ -32,10 +32,11 @@ func (c *composition) merge(o operation, from, to string, there archive.ListFile
 	if err != nil {
 		return fmt.Errorf("merge '%s' into '%s': %w", from, to, err)
 	}
+	base.merge(over)
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
-	if err := errors.Join(encoder.Encode(deepMerge(base, over)), encoder.Close()); err != nil {
+	if err := errors.Join(encoder.Encode(base.node()), encoder.Close()); err != nil {
 		return fmt.Errorf("merge '%s' into '%s': %w", from, to, err)
 	}
 	if out.Len() > maxMergeBytes {
@@ -50,7 +51,7 @@ func (c *composition) merge(o operation, from, to string, there archive.ListFile
 }
 
 // readYAML reads a file of maps; several documents are folded into one.
-func readYAML(f archive.ListFile) (out map[string]any, err error) {
+func readYAML(f archive.ListFile) (out *value, err error) {
 	if f.Size > maxMergeBytes {
 		return nil, fmt.Errorf("the file has %d bytes, at most %d can be merged", f.Size, maxMergeBytes)
 	}
@@ -59,28 +60,25 @@ func readYAML(f archive.ListFile) (out map[string]any, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	out = map[string]any{}
+	out = &value{fields: map[string]field{}}
+	read := &reading{left: maxValues}
 	for decoder := yaml.NewDecoder(io.LimitReader(body, maxMergeBytes)); ; {
-		var doc map[string]any
-		switch err := decoder.Decode(&doc); {
-		case errors.Is(err, io.EOF):
+		var doc yaml.Node
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
 			return out, nil
+		}
+		var v *value
+		if err == nil {
+			v, err = read.value(&doc, 0)
+		}
+		switch {
 		case err != nil:
 			return nil, fmt.Errorf("not a YAML map: %w", err)
+		case v.fields != nil:
+			out.merge(v)
+		case v.scalar == nil || v.scalar.Tag != "!!null":
+			return nil, fmt.Errorf("not a YAML map: line %d holds something else", max(doc.Line, 1))
 		}
-		out = deepMerge(out, doc)
 	}
-}
-
-// deepMerge lays over on base, which it changes.
-func deepMerge(base, over map[string]any) map[string]any {
-	for key, value := range over {
-		below, isMap := value.(map[string]any)
-		under, wasMap := base[key].(map[string]any)
-		if isMap && wasMap {
-			value = deepMerge(under, below)
-		}
-		base[key] = value
-	}
-	return base
 }
