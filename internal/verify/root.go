@@ -59,12 +59,15 @@ type PublicRoot struct {
 
 // NewPublicRoot returns a root that has not been fetched.
 func NewPublicRoot() *PublicRoot {
-	return &PublicRoot{fetch: fetchPublic, now: time.Now, turn: make(chan struct{}, 1)}
+	return publicRoot(tuf.DefaultOptions())
 }
 
-// fetchPublic keeps nothing on disk: the metadata is a few files a day.
-func fetchPublic() (*root.TrustedRoot, error) {
-	return root.FetchTrustedRootWithOptions(tuf.DefaultOptions().WithDisableLocalCache())
+// publicRoot is what the TUF repository of the options says. Nothing is kept on disk: the metadata is a few files a day.
+func publicRoot(o *tuf.Options) *PublicRoot {
+	return &PublicRoot{
+		fetch: func() (*root.TrustedRoot, error) { return root.FetchTrustedRootWithOptions(o.WithDisableLocalCache()) },
+		now:   time.Now, turn: make(chan struct{}, 1),
+	}
 }
 
 // Material returns the root. One that is too old is used on while no newer one is to be had.
