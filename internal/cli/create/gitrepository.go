@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,14 +86,9 @@ func (f *gitFlags) build(ctx context.Context, m *maker, name string) (meta.Objec
 	if f.url == "" {
 		return nil, errors.New("url is required")
 	}
-	address, err := url.Parse(f.url)
+	address, err := gitURL(f.url)
 	if err != nil {
-		return nil, fmt.Errorf("git URL parse failed: %w", err)
-	}
-	switch address.Scheme {
-	case "ssh", "http", "https":
-	default:
-		return nil, fmt.Errorf("git URL scheme '%s' not supported, can be: ssh, http and https", address.Scheme)
+		return nil, err
 	}
 	obj := f.object(m)
 	if m.export {
@@ -104,6 +100,25 @@ func (f *gitFlags) build(ctx context.Context, m *maker, name string) (meta.Objec
 		return nil, err
 	}
 	return obj, f.ensureRef(ctx, m, obj, auth)
+}
+
+// scpForm is user@host:path, as people copy SSH addresses from their Git host.
+var scpForm = regexp.MustCompile(`^([\w.-]+@[\w.-]+):([^/].*)$`)
+
+// gitURL parses the address of a repository.
+func gitURL(text string) (*url.URL, error) {
+	if m := scpForm.FindStringSubmatch(text); m != nil {
+		return nil, fmt.Errorf("git URL parse failed: '%s' is no URL; write it as ssh://%s/%s", text, m[1], m[2])
+	}
+	address, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("git URL parse failed: %w", err)
+	}
+	switch address.Scheme {
+	case "ssh", "http", "https":
+		return address, nil
+	}
+	return nil, fmt.Errorf("git URL scheme '%s' not supported, can be: ssh, http and https", address.Scheme)
 }
 
 func (f *gitFlags) object(m *maker) *sourcev1.GitRepository {

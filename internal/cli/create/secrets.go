@@ -63,16 +63,12 @@ func (m *maker) secretGit() *cobra.Command {
 			if address == "" {
 				return errors.New("url is required")
 			}
-			u, err := url.Parse(address)
+			u, err := gitURL(address)
 			if err != nil {
-				return fmt.Errorf("git URL parse failed: %w", err)
+				return err
 			}
-			switch u.Scheme {
-			case "ssh":
+			if u.Scheme == "ssh" {
 				return m.gitKeys(ctx, d, u, &keys, user.password)
-			case "http", "https":
-			default:
-				return fmt.Errorf("git URL scheme '%s' not supported, can be: ssh, http and https", u.Scheme)
 			}
 			basic := user.username != "" && user.password != ""
 			switch {
@@ -150,9 +146,9 @@ func (m *maker) secretOCI() *cobra.Command {
 			user.define(flags)
 		},
 		build: func(_ context.Context, d *secretDoc) error {
-			for flag, value := range map[string]string{"url": address, "username": user.username, "password": user.password} {
-				if value == "" {
-					return fmt.Errorf("--%s is required", flag)
+			for _, flag := range [][2]string{{"url", address}, {"username", user.username}, {"password", user.password}} {
+				if flag[1] == "" {
+					return fmt.Errorf("--%s is required", flag[0])
 				}
 			}
 			host, _, _ := strings.Cut(strings.TrimPrefix(address, "oci://"), "/")
