@@ -55,6 +55,9 @@ type NewCommit struct {
 	objects []pack.Object
 }
 
+// Existing is a commit that the remote has already, to move another ref to it.
+func Existing(hash Hash) *NewCommit { return &NewCommit{Hash: hash} }
+
 // Make makes the commit. Nothing is written anywhere.
 func (d Draft) Make() (*NewCommit, error) {
 	m := &maker{base: d.Base, seen: map[Hash]bool{}}

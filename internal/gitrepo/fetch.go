@@ -31,6 +31,11 @@ func (s *Store) Fetch(ctx context.Context, r Remote, rev Revision) (*Snapshot, e
 		return nil, m.wrap(ctx, err)
 	}
 	defer m.unlock()
+	return m.fetchWith(ctx, rev)
+}
+
+// fetchWith fetches for the one who has the turn.
+func (m *mirror) fetchWith(ctx context.Context, rev Revision) (*Snapshot, error) {
 	snap, err := m.fetch(ctx, rev)
 	if damaged(err) && ctx.Err() == nil {
 		// Ours or theirs: a mirror built anew will tell.
@@ -187,6 +192,12 @@ func (m *mirror) receive(ctx context.Context, g *generation, ref string, want, c
 		if req.Depth == 0 {
 			// All of the history is to come: say nothing of commits that we have without theirs.
 			req.Have, req.Shallow = g.deep(), nil
+		}
+		if m.parent != nil {
+			if !s.Partial() {
+				return errWhole
+			}
+			req.Filter = "blob:none"
 		}
 		resp, err := s.Fetch(ctx, c, req)
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 // generation is one life of a mirror: a bare repository in a directory of its own, `<mirror>/<number>`.
 // A mirror that is built anew gets the next number; readers of the old one finish in peace.
 //
-// Every commit in it has its whole tree. That is the invariant on which negotiation rests: packs are
+// Every commit in it has its whole tree; in a mirror for some files (FetchFiles), all of it but files. That is the invariant on which negotiation rests: packs are
 // taken whole or not at all, the list of tips is written after the pack.
 type generation struct {
 	dir     string

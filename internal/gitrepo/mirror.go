@@ -24,6 +24,8 @@ type mirror struct {
 	last  int           // the highest number of a generation so far; guarded by turn
 	times sync.Map      // Hash of a commit to its time.Time
 
+	parent *mirror // of a mirror that has only some files: the one with the way to the remote
+
 	mu      sync.Mutex
 	remote  Remote
 	dialer  transport.Dialer
@@ -68,6 +70,9 @@ func (m *mirror) wrapAs(ctx context.Context, what string, err error) error {
 // talk runs one conversation. What a stateless server can do is remembered, which saves a request; if
 // it leads to a failure we ask again and repeat.
 func (m *mirror) talk(ctx context.Context, f func(transport.Conn, *wire.Server) error) error {
+	if m.parent != nil {
+		return m.parent.talk(ctx, f)
+	}
 	m.mu.Lock()
 	dialer, known := m.dialer, m.server
 	m.mu.Unlock()
@@ -132,7 +137,9 @@ func (m *mirror) tryDrop() bool {
 	m.retire()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dialer.Close()
+	if m.dialer != nil {
+		m.dialer.Close()
+	}
 	return true
 }
 

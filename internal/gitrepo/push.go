@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gitops-toolkit/flux/internal/gitrepo/pack"
+	"github.com/gitops-toolkit/flux/internal/gitrepo/transport"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/wire"
 )
 
@@ -15,6 +16,8 @@ var (
 	ErrNonFastForward = errors.New("non-fast-forward: the remote has moved on")
 	// ErrRejected is wrapped when the server refuses a push for another reason, such as a hook or a protected branch.
 	ErrRejected = errors.New("the push was rejected")
+	// ErrPushOptions is returned for push options that the server does not take.
+	ErrPushOptions = wire.ErrPushOptions
 )
 
 // Update says which ref is to have the commit.
@@ -57,6 +60,9 @@ func (m *mirror) push(ctx context.Context, c *NewCommit, updates []Update, optio
 	server, err := wire.Discover(ctx, conn)
 	if err != nil {
 		return err
+	}
+	if !server.Receives() {
+		return fmt.Errorf("%w: the server only lets us fetch", transport.ErrAuthorization)
 	}
 	var commands []wire.Command
 	for _, u := range updates {

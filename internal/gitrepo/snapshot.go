@@ -151,27 +151,35 @@ func (s *Snapshot) check(err error) error {
 }
 
 func readCommit(db objects, h Hash) (Commit, error) {
-	t, data, err := db.Get(h)
+	c, data, err := decodeCommit(db, h)
 	if err != nil {
 		return Commit{}, err
-	}
-	if t != plumbing.CommitObject {
-		return Commit{}, fmt.Errorf("%w: %s is a %s, not a commit", ErrReference, h, t)
-	}
-	if plumbing.ComputeHash(t, data) != h {
-		return Commit{}, fmt.Errorf("commit %s reads as another: %w", h, pack.ErrCorrupt)
-	}
-	obj := &plumbing.MemoryObject{}
-	obj.SetType(t)
-	if _, err := obj.Write(data); err != nil {
-		return Commit{}, err
-	}
-	var c object.Commit
-	if err := c.Decode(obj); err != nil {
-		return Commit{}, fmt.Errorf("commit %s: %w", h, err)
 	}
 	return Commit{
 		Hash: h, Tree: c.TreeHash, Author: fmt.Sprintf("%s <%s>", c.Author.Name, c.Author.Email),
 		Time: c.Committer.When, Message: c.Message, Raw: bytes.Clone(data),
 	}, nil
+}
+
+// decodeCommit reads a commit with go-git's parser; data is the object as it is hashed.
+func decodeCommit(db objects, h Hash) (c object.Commit, data []byte, err error) {
+	t, data, err := db.Get(h)
+	if err != nil {
+		return c, nil, err
+	}
+	if t != plumbing.CommitObject {
+		return c, nil, fmt.Errorf("%w: %s is a %s, not a commit", ErrReference, h, t)
+	}
+	if plumbing.ComputeHash(t, data) != h {
+		return c, nil, fmt.Errorf("commit %s reads as another: %w", h, pack.ErrCorrupt)
+	}
+	obj := &plumbing.MemoryObject{}
+	obj.SetType(t)
+	if _, err := obj.Write(data); err != nil {
+		return c, nil, err
+	}
+	if err := c.Decode(obj); err != nil {
+		return c, nil, fmt.Errorf("commit %s: %w", h, err)
+	}
+	return c, data, nil
 }

@@ -161,7 +161,9 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.mirrors {
-		m.dialer.Close()
+		if m.parent == nil {
+			m.dialer.Close()
+		}
 	}
 	return nil
 }

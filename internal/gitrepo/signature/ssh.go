@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -147,6 +148,9 @@ func NewSSHSigner(key []byte, passphrase string) (Signer, error) {
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
 		signer, err = ssh.ParsePrivateKeyWithPassphrase(key, []byte(passphrase))
+		if passphrase == "" || errors.Is(err, x509.IncorrectPasswordError) {
+			err = ErrPassphrase
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("SSH signing key: %w", err)

@@ -302,12 +302,19 @@ func (a *sshAnswer) Read(p []byte) (int, error) {
 	_ = a.c.session.Wait() // The command has ended; what it said of the reason is on its way.
 	if text := a.c.stderr.String(); text != "" {
 		err = fmt.Errorf("the remote says: %s", text)
-		if strings.Contains(strings.ToLower(text), "not found") {
+		lower := strings.ToLower(text)
+		switch {
+		case strings.Contains(lower, "not found"):
 			err = fmt.Errorf("%w: %w", ErrRepositoryNotFound, err)
+		case slices.ContainsFunc(refusals, func(word string) bool { return strings.Contains(lower, word) }):
+			err = fmt.Errorf("%w: %w", ErrAuthorization, err)
 		}
 	}
 	return n, cause(a.ctx, err)
 }
+
+// refusals are in what servers say to a key that they know, and that may not do this.
+var refusals = []string{"denied", "not allowed", "unauthorized", "not authorized", "forbidden", "permission", "read only", "read-only", "write access"}
 
 func (a *sshAnswer) Close() error { a.stop(); return nil }
 

@@ -186,6 +186,9 @@ func (s *Server) AnyWant() bool {
 // Filter tells whether objects can be left out of a fetch.
 func (s *Server) Filter() bool { return s.supports("fetch", "filter") }
 
+// Partial tells whether trees can be fetched without their files, and any file later by its hash.
+func (s *Server) Partial() bool { return s.Version == 2 && s.Filter() && s.Shallow() }
+
 // Shallow tells whether history can be left out of a fetch.
 func (s *Server) Shallow() bool { return s.supports("fetch", "shallow") }
 

@@ -215,6 +215,12 @@ type packReader struct {
 	pending []byte // a packet with its band
 	rest    []byte // of the pack's bytes in the packet at hand
 	done    bool
+	notes   []byte // the beginning of what the server told on the side
+}
+
+// said is what the server told on the side, in one line.
+func (r *packReader) said() string {
+	return remoteText(strings.Join(strings.Fields(string(r.notes)), " "))
 }
 
 func (r *packReader) Read(b []byte) (int, error) {
@@ -249,7 +255,8 @@ func (r *packReader) advance() error {
 	switch data[0] {
 	case 1:
 		r.rest = data[1:]
-	case 2: // Progress, which we did not ask for.
+	case 2: // Progress, which we did not ask for, and what the hooks of a push write.
+		r.notes = append(r.notes, data[1:][:min(len(data)-1, maxRemoteText-len(r.notes))]...)
 	case 3:
 		return remoteError(data[1:])
 	default:

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,12 +16,23 @@ type Command struct {
 	Old, New Hash
 }
 
-// RefusedError is what the server says of a ref that it did not move.
-type RefusedError struct{ Ref, Reason string }
+// ErrPushOptions is returned for push options that the server does not take.
+var ErrPushOptions = fmt.Errorf("push options: %w", ErrCannot)
+
+// RefusedError is what the server says of a ref that it did not move. Said is what its hooks wrote, if anything.
+type RefusedError struct{ Ref, Reason, Said string }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the remote refused to update %s: %s", e.Ref, remoteText(e.Reason))
+	text := fmt.Sprintf("the remote refused to update %s: %s", e.Ref, remoteText(e.Reason))
+	if e.Said != "" {
+		text += fmt.Sprintf(" (it says: %s)", e.Said)
+	}
+	return text
 }
+
+// Receives tells whether this is a server for pushes. A login that may only read can lead to one for fetches, whatever
+// was asked for.
+func (s *Server) Receives() bool { return s.Version == 0 && !s.supports("", "multi_ack") }
 
 // Refs are those of the advertisement of a server of version 0, as all are that receive.
 func (s *Server) Refs() []Ref { return s.refs }
@@ -28,14 +40,14 @@ func (s *Server) Refs() []Ref { return s.refs }
 // Push sends a pack and moves refs, all of them or none if the server can. Options are for its hooks.
 func (s *Server) Push(ctx context.Context, c Conn, commands []Command, options []string, pack []byte) error {
 	caps := []string{"agent=" + agent}
-	for _, name := range []string{"report-status", "side-band-64k", "atomic", "ofs-delta"} {
+	for _, name := range []string{"report-status", "side-band-64k", "atomic", "ofs-delta", "quiet"} {
 		if s.supports("", name) {
 			caps = append(caps, name)
 		}
 	}
 	if len(options) > 0 {
 		if !s.supports("", "push-options") {
-			return fmt.Errorf("take push options: %w", ErrCannot)
+			return ErrPushOptions
 		}
 		caps = append(caps, "push-options")
 	}
@@ -64,11 +76,16 @@ func (s *Server) Push(ctx context.Context, c Conn, commands []Command, options [
 		_, err := io.Copy(io.Discard, io.LimitReader(body, maxPkt))
 		return err
 	}
-	report := newPktReader(body)
+	report, bands := newPktReader(body), (*packReader)(nil)
 	if s.supports("", "side-band-64k") {
-		report = newPktReader(&packReader{p: report, body: body})
+		bands = &packReader{p: report, body: body}
+		report = newPktReader(bands)
 	}
-	return readReport(report, commands)
+	err = readReport(report, commands)
+	if refused := (*RefusedError)(nil); bands != nil && errors.As(err, &refused) {
+		refused.Said = bands.said()
+	}
+	return err
 }
 
 // readReport reads what became of the commands.
