@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"syscall"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func main() {
 	many := flag.Int("n", 500, "number of Kustomizations in the rows that measure many at once")
 	keep := flag.Bool("keep", false, "keep the sandbox and the logs")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := benchmark(ctx, regexp.MustCompile(*run), *many, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "✗", err)
@@ -50,6 +51,9 @@ func benchmark(ctx context.Context, only *regexp.Regexp, many int, keep bool) er
 		}
 		fmt.Printf("\n%s\n  upstream, measured: %s\n  budget:             %s\n", r.work, r.upstream, r.budget)
 		figures, err := measureOne(ctx, r, many, keep)
+		if ctx.Err() != nil { // What was measured until then is worth nothing.
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			fmt.Printf("  ✗ %v\n", err)
 			failed++
