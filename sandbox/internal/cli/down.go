@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,12 +25,15 @@ func newDown(o *options) *cobra.Command {
 		Short: "Stop a sandbox and remove everything it has written",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			known, err := state.Names()
+			if err != nil {
+				return err
+			}
 			names := []string{o.name}
 			if all {
-				var err error
-				if names, err = state.Names(); err != nil {
-					return err
-				}
+				names = known
+			} else if !slices.Contains(known, o.name) {
+				return absent(o.name, known)
 			}
 			for _, name := range names {
 				if err := down(cmd.Context(), name); err != nil {
@@ -45,13 +50,18 @@ func newDown(o *options) *cobra.Command {
 	return cmd
 }
 
+// absent says that there is nothing to stop, and what else there is: a name that is mistyped leaves a sandbox running.
+func absent(name string, known []string) error {
+	if len(known) == 0 {
+		return fmt.Errorf("there is no sandbox %q, nor any other", name)
+	}
+	return fmt.Errorf("there is no sandbox %q: name one of %s with --name, or stop them all with --all", name, strings.Join(known, ", "))
+}
+
 func down(ctx context.Context, name string) error {
 	dir, err := state.Open(name)
 	if err != nil {
 		return err
-	}
-	if _, err := os.Stat(string(dir)); os.IsNotExist(err) {
-		return nil
 	}
 	lock, err := state.CommandLock(ctx, dir)
 	if err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,15 @@ type gitView struct {
 	Identity   string `json:"gitIdentityFile"`
 }
 
+// checkWebhook refuses what nobody could POST to.
+func checkWebhook(hook string) error {
+	u, err := url.Parse(hook)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.ContainsAny(hook, " \t\n") {
+		return fmt.Errorf("--webhook %q is no address to POST to: write it as http://HOST[:PORT]/PATH", hook)
+	}
+	return nil
+}
+
 func newGitCreate(o *options) *cobra.Command {
 	var branch, secret string
 	var webhooks []string
@@ -70,12 +80,17 @@ func newGitCreate(o *options) *cobra.Command {
 			if current.Git == nil {
 				return errors.New("the sandbox has no Git server (is git installed?): see `flux sandbox logs supervisor`")
 			}
+			for _, hook := range webhooks {
+				if err := checkWebhook(hook); err != nil {
+					return err
+				}
+			}
 			repository, err := git.Create(dir.Path("git"), args[0], branch)
 			if err != nil {
 				return err
 			}
-			for _, url := range webhooks {
-				if err := repository.AddWebhook(url, secret); err != nil {
+			for _, hook := range webhooks {
+				if err := repository.AddWebhook(hook, secret); err != nil {
 					return err
 				}
 			}
