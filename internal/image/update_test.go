@@ -3,24 +3,19 @@ package image_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/image/update"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
-	"github.com/gitops-toolkit/flux/test/servers/signing"
 )
 
 // marked is a Deployment whose image a policy of the lab writes.
@@ -182,154 +177,6 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func TestPushBranchRefspecAndOptions(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, registrytest.Options{}, git.Options{})
-	l.start()
-	first := l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
-	l.gitCmd("config", "receive.advertisePushOptions", "true")
-	l.hook("echo \"$GIT_PUSH_OPTION_0 $GIT_PUSH_OPTION_1\" >> options")
-	l.ready("1.0.0")
-	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) {
-		o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: "auto/images", Refspec: "refs/heads/auto/images:refs/review/main", Options: map[string]string{"topic": "x", "a": "b c"}}
-	})
-	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
-	if main := l.gitCmd("rev-parse", "main"); main != first || o.Status.ObservedSourceRevision != "main@sha1:"+first {
-		t.Errorf("main is at %s, the status says %s", main, o.Status.ObservedSourceRevision)
-	}
-	for _, ref := range []string{"refs/heads/auto/images", "refs/review/main"} {
-		if got := l.gitCmd("rev-parse", ref); got != o.Status.LastPushCommit {
-			t.Errorf("%s is at %s", ref, got)
-		}
-	}
-	if got, err := os.ReadFile(filepath.Join(l.repo.Dir, "options")); err != nil || string(got) != "a=b c topic=x\na=b c topic=x\n" {
-		t.Errorf("options %q, %v", got, err)
-	}
-	l.event("of the push", func(e event) bool {
-		return strings.HasPrefix(e.Message, fmt.Sprintf("pushed commit '%s' to branch 'auto/images' and refspecs 'refs/heads/auto/images:refs/review/main'\n", o.Status.LastPushCommit[:7]))
-	})
-	// The next image goes on top of the branch; running again makes no commit.
-	l.push("app", "1.1.0")
-	l.rescan("app", "one")
-	l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
-	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "idle")
-	if got := l.gitCmd("rev-list", "--count", "auto/images"); got != "3" {
-		t.Errorf("%s commits", got)
-	}
-}
-
-// hook lets the server ask a script about each push.
-func (l *lab) hook(script string) {
-	l.Helper()
-	dir := filepath.Join(l.repo.Dir, "hooks")
-	l.must(os.MkdirAll(dir, 0o755))
-	l.must(os.WriteFile(filepath.Join(dir, "pre-receive"), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
-}
-
-// TestPushBranchBegunAnew has the gate GitAllBranchReferences off.
-func TestPushBranchBegunAnew(t *testing.T) {
-	t.Parallel()
-	for _, force := range []bool{true, false} {
-		t.Run(fmt.Sprintf("force %v", force), func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t, registrytest.Options{}, git.Options{})
-			l.updates = func(o *update.Options) { o.AllBranches, o.ForcePush = false, force }
-			l.start()
-			l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
-			l.ready("1.0.0")
-			l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: "auto"} })
-			l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
-			tip := l.gitCmd("rev-parse", "auto")
-			request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "same")
-			if got := l.gitCmd("rev-parse", "auto"); got != tip {
-				t.Errorf("the same files were committed again")
-			}
-			next := l.commit(map[string]string{"new.yaml": "a: b\n"}, "Go on")
-			l.push("app", "1.1.0")
-			l.rescan("app", "one")
-			if !force {
-				l.update("auto", "stale", func(o *imagev1.ImageUpdateAutomation) bool {
-					return failed(o, "GitOperationFailed") && strings.Contains(readyOf(o).Message, "non-fast-forward: branch 'auto' is at "+tip)
-				})
-				return
-			}
-			l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
-			if got := l.gitCmd("rev-parse", "auto^"); got != next {
-				t.Errorf("it builds on %s, want %s", got, next)
-			}
-		})
-	}
-}
-
-func TestSignedCommits(t *testing.T) {
-	t.Parallel()
-	who := signing.New(t, "ed25519")
-	allowed := filepath.Join(t.TempDir(), "allowed")
-	l := newLab(t, registrytest.Options{}, git.Options{})
-	l.must(os.WriteFile(allowed, append([]byte("bot@example.com,jo@example.com "), who.SSH...), 0o600))
-	l.start()
-	l.commit(map[string]string{"pgp/dep.yaml": l.marked("app", "old:1"), "ssh/dep.yaml": l.marked("app", "old:1"), "none/dep.yaml": l.marked("app", "old:1")}, "Begin")
-	l.ready("1.0.0")
-	l.create(&corev1.Secret{ObjectMeta: l.meta("pgp"), Data: map[string][]byte{"git.asc": who.SecretPGP}})
-	l.create(&corev1.Secret{ObjectMeta: l.meta("ssh"), Data: map[string][]byte{"identity": who.SecretSSH}})
-	for _, kind := range []string{"pgp", "ssh"} {
-		l.createUpdate(kind, func(o *imagev1.ImageUpdateAutomation) {
-			o.Spec.Update = &imagev1.UpdateStrategy{Path: kind, Strategy: "Setters"}
-			o.Spec.GitSpec.Commit.SigningKey = &imagev1.SigningKey{SecretRef: meta.LocalObjectReference{Name: kind}, Type: strings.Replace(kind, "pgp", "gpg", 1)}
-			o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: kind}
-		})
-		o := l.update(kind, "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
-		who.Run("git", "-C", l.repo.Dir, "-c", "gpg.ssh.allowedSignersFile="+allowed, "verify-commit", o.Status.LastPushCommit)
-	}
-	l.create(&corev1.Secret{ObjectMeta: l.meta("empty"), Data: map[string][]byte{"x": []byte("secret-x")}})
-	l.createUpdate("none", func(o *imagev1.ImageUpdateAutomation) {
-		o.Spec.Update = &imagev1.UpdateStrategy{Path: "none", Strategy: "Setters"}
-		o.Spec.GitSpec.Commit.SigningKey = &imagev1.SigningKey{SecretRef: meta.LocalObjectReference{Name: "empty"}}
-	})
-	l.update("none", "has no key", func(o *imagev1.ImageUpdateAutomation) bool {
-		return failed(o, "SourceManagerFailed") && strings.Contains(readyOf(o).Message, "does not contain a 'git.asc' key")
-	})
-}
-
-// TestRefusedPushes has a protected branch, a token that may only read, and a server that takes no strangers over SSH.
-func TestRefusedPushes(t *testing.T) {
-	t.Parallel()
-	private, public, err := git.NewSSHKey("ed25519", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLab(t, registrytest.Options{}, git.Options{Users: map[string]string{"jo": "secret-pw"}, AnonymousRead: true, SSH: git.AnyPort, AuthorizedKeys: public})
-	l.start()
-	first := l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
-	l.hook("while read old new ref; do test $ref != refs/heads/main || { echo 'main is protected' >&2; exit 1; }; done")
-	l.ready("1.0.0") // without credentials
-	l.create(&corev1.Secret{ObjectMeta: l.meta("jo"), StringData: map[string]string{"username": "jo", "password": "secret-pw"}})
-	l.create(&corev1.Secret{ObjectMeta: l.meta("key"), Data: map[string][]byte{"identity": private, "known_hosts": l.git.KnownHosts()}})
-	l.createSource("protected", func(o *sourcev1.GitRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "jo"} })
-	l.createSource("ssh", func(o *sourcev1.GitRepository) {
-		o.Spec.URL, o.Spec.SecretRef = l.git.SSHURL("fleet"), &meta.LocalObjectReference{Name: "key"}
-	})
-	for source, want := range map[string]string{"fleet": "allow to write", "protected": "main is protected", "ssh": "spec.git.push.branch"} {
-		l.createUpdate(source, func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = source })
-		o := l.update(source, "refused", func(o *imagev1.ImageUpdateAutomation) bool { return failed(o, "GitOperationFailed") })
-		if m := readyOf(o).Message; !strings.HasPrefix(m, "failed to update source: ") || !strings.Contains(m, want) && !strings.Contains(m, "pre-receive hook declined") || strings.Contains(m, "secret") {
-			t.Errorf("%s: %q, want %q", source, m, want)
-		}
-		if o.Status.LastPushCommit != "" || o.Status.ObservedSourceRevision != "" {
-			t.Errorf("%s: status %+v", source, o.Status)
-		}
-	}
-	if got := l.gitCmd("rev-parse", "main"); got != first {
-		t.Errorf("main moved to %s", got)
-	}
-	// Over SSH, to a branch that is not protected.
-	l.patch(automation(l, "ssh"), `{"spec":{"git":{"push":{"branch":"auto"}}}}`)
-	l.update("ssh", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
-	if got := l.gitCmd("rev-parse", "auto^"); got != first {
-		t.Errorf("auto builds on %s", got)
-	}
-}
-
 func TestBadAutomations(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, registrytest.Options{}, git.Options{})
@@ -395,7 +242,7 @@ func TestPolicySelector(t *testing.T) {
 	l.picked("other", "1.0.0")
 	l.createSource("fleet", nil)
 	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) {
-		o.Spec.PolicySelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "web"}}
+		o.Spec.PolicySelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "In", Values: []string{"api", "web"}}}}
 	})
 	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
 	if got := l.gitCmd("diff", "--name-only", "main~1", "main"); got != "a.yaml" || len(o.Status.ObservedPolicies) != 1 {

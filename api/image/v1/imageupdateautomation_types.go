@@ -131,13 +131,13 @@ type SigningKey struct {
 
 // PushSpec says where the commit goes.
 type PushSpec struct {
-	// Branch to push to; it is created when it does not exist.
+	// Branch to push to, that of the checkout when empty; it is created when it does not exist.
 	// +optional
 	Branch string `json:"branch,omitempty"`
-	// Refspec to push, beside the branch or instead of it.
+	// Refspec to push as well, after the branch; what stands behind the colon gets the commit.
 	// +optional
 	Refspec string `json:"refspec,omitempty"`
-	// Options sent with the push.
+	// Options sent with the pushes, to servers that take push options.
 	// +optional
 	Options map[string]string `json:"options,omitempty"`
 }
@@ -180,6 +180,9 @@ type ImageUpdateAutomationStatus struct {
 	// LastHandledReconcileAt is the value of the last reconcile request that was served.
 	// +optional
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+	// PendingCommit is one that spec.git.push.refspec has not got yet, absent when there is none.
+	// +optional
+	PendingCommit string `json:"pendingCommit,omitempty"`
 }
 
 // ImageUpdateAutomation writes the latest images into a Git repository.

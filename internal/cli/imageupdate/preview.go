@@ -138,15 +138,15 @@ func (v *viewer) plan(ctx context.Context, obj *imagev1.ImageUpdateAutomation, r
 	if err != nil {
 		return plan, "", err
 	}
-	snap, err := store.Fetch(ctx, remote, rev)
-	if err != nil {
-		return plan, "", err
-	}
-	defer snap.Close()
 	var below string
 	if u := obj.Spec.Update; u != nil {
 		below = u.Path
 	}
+	snap, err := store.FetchFiles(ctx, remote, rev, edits.Clean(below), edits.IsYAML)
+	if err != nil {
+		return plan, "", err
+	}
+	defer snap.Close()
 	plan, err = new(edits.Finder).Plan(ctx, snap, below, spec.Lookup(obj.Namespace, images))
 	return plan, rev.String(), err
 }

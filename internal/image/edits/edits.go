@@ -24,7 +24,7 @@ import (
 var ErrPath = errors.New("update path not found")
 
 const (
-	// maxFile is the largest file that is looked at, in bytes.
+	// maxFile is the largest file that is written to, in bytes.
 	maxFile = 16 << 20
 	// maxKnown bounds the trees and blobs that are remembered.
 	maxKnown = 1 << 18
@@ -78,10 +78,14 @@ func (f *Finder) Plan(ctx context.Context, snap *gitrepo.Snapshot, dir string, l
 			return out, err
 		}
 		content, err := read(snap, p.hash)
-		if err != nil {
+		switch {
+		case errors.Is(err, errLarge):
+			out.skip(p.path, setters.Skipped{Why: err.Error()})
+		case err != nil:
 			return out, fmt.Errorf("read '%s': %w", path.Join(dir, p.path), err)
+		default:
+			out.file(dir, p.path, content, lookup)
 		}
-		out.file(dir, p.path, content, lookup)
 	}
 	return out, nil
 }
@@ -144,8 +148,8 @@ func (f *Finder) places(ctx context.Context, snap *gitrepo.Snapshot, dir string)
 
 func isFile(m gitrepo.Mode) bool { return m == gitrepo.ModeFile || m == gitrepo.ModeExecutable }
 
-// isYAML tells by its name whether a file is looked at.
-func isYAML(name string) bool {
+// IsYAML tells by its name whether a file is looked at.
+func IsYAML(name string) bool {
 	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") || name == "Kustomization"
 }
 
@@ -174,7 +178,7 @@ func (f *Finder) tree(ctx context.Context, snap *gitrepo.Snapshot, hash gitrepo.
 			for _, p := range below {
 				out = append(out, place{path.Join(e.Name, p.path), p.hash})
 			}
-		case isFile(e.Mode) && isYAML(e.Name):
+		case isFile(e.Mode) && IsYAML(e.Name):
 			marked, err := f.marked(snap, e.Hash)
 			if err != nil {
 				return nil, err
@@ -198,11 +202,15 @@ func (f *Finder) marked(snap *gitrepo.Snapshot, hash gitrepo.Hash) (bool, error)
 	if ok {
 		return known, nil
 	}
-	content, err := read(snap, hash)
+	r, _, err := snap.Blob(hash)
 	if err != nil {
 		return false, err
 	}
-	marked := bytes.Contains(content, []byte(setters.Text))
+	defer r.Close() //nolint:errcheck // read only
+	marked, err := contains(r, []byte(setters.Text))
+	if err != nil {
+		return false, err
+	}
 	f.remember(func() { f.blobs[hash] = marked })
 	return marked, nil
 }
@@ -216,7 +224,28 @@ func (f *Finder) remember(set func()) {
 	set()
 }
 
-// read returns a file, nothing of one that is too large.
+// contains looks for a text without holding all of what it reads.
+func contains(r io.Reader, text []byte) (bool, error) {
+	buf, kept := make([]byte, 32<<10), 0
+	for {
+		n, err := r.Read(buf[kept:])
+		have := buf[:kept+n]
+		switch {
+		case bytes.Contains(have, text):
+			return true, nil
+		case errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		kept = copy(buf, have[max(0, len(have)-len(text)+1):]) // The text may have begun.
+	}
+}
+
+// errLarge is a file that nothing is written to.
+var errLarge = fmt.Errorf("the file is larger than %d MiB; split it", maxFile>>20)
+
+// read returns a file.
 func read(snap *gitrepo.Snapshot, hash gitrepo.Hash) ([]byte, error) {
 	r, size, err := snap.Blob(hash)
 	if err != nil {
@@ -224,7 +253,7 @@ func read(snap *gitrepo.Snapshot, hash gitrepo.Hash) ([]byte, error) {
 	}
 	defer r.Close() //nolint:errcheck // read only
 	if size > maxFile {
-		return nil, nil
+		return nil, errLarge
 	}
 	return io.ReadAll(r)
 }

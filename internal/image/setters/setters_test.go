@@ -3,17 +3,13 @@ package setters
 import (
 	"strings"
 	"testing"
+
+	"github.com/gitops-toolkit/flux/internal/image/setters/setterstest"
 )
 
-var images = map[string]Image{
-	"ns/app":  {Name: "ghcr.io/org/app", Tag: "1.2.0", Digest: "sha256:" + strings.Repeat("ab", 32)},
-	"ns/num":  {Name: "app", Tag: "1.20"},
-	"ns/word": {Name: "localhost:5000/app", Tag: "on"},
-}
-
 func lookup(namespace, policy string) (Image, bool) {
-	i, ok := images[namespace+"/"+policy]
-	return i, ok
+	i, ok := setterstest.Images[namespace+"/"+policy]
+	return Image(i), ok
 }
 
 const (
@@ -21,7 +17,7 @@ const (
 	whole  = "ghcr.io/org/app:1.2.0@" + digest
 )
 
-func m(setter string) string { return `# {"$imagepolicy": "` + setter + `"}` }
+var m = setterstest.Marker
 
 func TestApply(t *testing.T) {
 	t.Parallel()

@@ -65,7 +65,7 @@ func CheckoutBranch(ref gitrepo.Reference) string {
 	return ref.Branch
 }
 
-var errNoPushBranch = errors.New("push spec not provided, and cannot be inferred from .spec.git.checkout.ref or GitRepository .spec.ref")
+var errNoPushBranch = errors.New("push spec not provided, and cannot be inferred from .spec.git.checkout.ref or GitRepository .spec.ref; set spec.git.push.branch")
 
 // PushBranch is where the commit goes.
 func PushBranch(obj *imagev1.ImageUpdateAutomation, repo *sourcev1.GitRepository) (string, error) {
@@ -100,12 +100,18 @@ func Refspec(obj *imagev1.ImageUpdateAutomation) (destination string, ok bool, e
 	return to, true, nil
 }
 
-// PushOptions are those of the spec in the form that servers know, in order.
-func PushOptions(obj *imagev1.ImageUpdateAutomation) (out []string) {
-	if p := obj.Spec.GitSpec.Push; p != nil {
-		for _, k := range slices.Sorted(maps.Keys(p.Options)) {
-			out = append(out, k+"="+p.Options[k])
-		}
+// PushOptions are those of the spec in the form that servers know, in order. The protocol has a line for each.
+func PushOptions(obj *imagev1.ImageUpdateAutomation) (out []string, err error) {
+	p := obj.Spec.GitSpec.Push
+	if p == nil {
+		return nil, nil
 	}
-	return out
+	for _, k := range slices.Sorted(maps.Keys(p.Options)) {
+		option := k + "=" + strings.TrimRight(p.Options[k], "\r\n")
+		if strings.ContainsAny(option, "\r\n\x00") {
+			return nil, fmt.Errorf("spec.git.push.options '%s' has more than one line, which a push option cannot have: write it in one", k)
+		}
+		out = append(out, option)
+	}
+	return out, nil
 }

@@ -39,7 +39,7 @@ func (r *run) lookUp(ctx context.Context, remote gitrepo.Remote) (b branches, f 
 		tip = b.checkout
 	}
 	if err != nil {
-		return b, gitFailed("failed to checkout source", r, err)
+		return b, gitFailed(doingCheckout, r, err)
 	}
 	b.base, b.old = b.checkout, tip.Commit
 	if r.AllBranches && b.old != (gitrepo.Hash{}) {
@@ -60,8 +60,8 @@ type memory struct {
 	old        gitrepo.Hash
 	images     map[string]imagev1.ImageRef
 
-	// pending is a commit that was pushed to its branch, but not yet to the refspec.
-	pending *gitrepo.NewCommit
+	// owed is the commit that the refspec has yet to get; nil if only the status knows.
+	owed *string
 }
 
 func (r *run) memory() *memory {

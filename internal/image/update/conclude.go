@@ -20,8 +20,11 @@ const (
 	maxListed = 10
 )
 
-// recordPush writes a push into the status.
+// recordPush writes into the status what was pushed, and what is still to be.
 func (out *result) recordPush(obj *imagev1.ImageUpdateAutomation) {
+	if out.owed != nil {
+		obj.Status.PendingCommit = *out.owed
+	}
 	if out.commit == "" {
 		return
 	}

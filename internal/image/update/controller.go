@@ -12,7 +12,8 @@
 //
 // A push says where the branch has to be for it; if somebody was faster, the run begins anew on the new tip. Automations
 // of one process that push to the same branch take turns. Nothing is kept between runs but what the remote has, so that
-// a run that was interrupted anywhere leaves either its whole commit or none, and the next run sees which.
+// a run that was interrupted anywhere leaves either its whole commit or none, and the next run sees which. Only that a
+// commit is also to reach the refspec stands in the status, before it is pushed anywhere (refspec.go).
 //
 // # What costs nothing
 //

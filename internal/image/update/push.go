@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/image/edits"
@@ -14,9 +13,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/image/spec"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
-
-// doingUpdate begins the messages about commit and push.
-const doingUpdate = "failed to update source"
 
 // commitAndPush makes the commit and brings it to the branch and to the refspec.
 func (r *run) commitAndPush(ctx context.Context, remote gitrepo.Remote, b branches, snap *gitrepo.Snapshot, plan edits.Plan, out *result) *failure {
@@ -43,9 +39,14 @@ func (r *run) commitAndPush(ctx context.Context, remote gitrepo.Remote, b branch
 	if done, f := r.alreadyThere(ctx, remote, b, commit); f != nil || done {
 		return f
 	}
-	if !r.ForcePush && b.switched && b.old != (gitrepo.Hash{}) && b.old != b.base.Commit {
-		return gitFailed(doingUpdate, r, fmt.Errorf("%w: branch '%s' is at %s, which the new commit does not build on; delete the branch or bring it up to date",
-			errStale, r.branch, b.old))
+	if f := r.checkForce(ctx, remote, b); f != nil {
+		return f
+	}
+	_, toRefspec, _ := spec.Refspec(r.obj)
+	if toRefspec {
+		if f := r.owe(ctx, commit.Hash.String(), out); f != nil {
+			return f
+		}
 	}
 	// From here on the push is brought to its end: a server that has taken half of it tells nobody.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.repo.GetTimeout())
@@ -54,14 +55,50 @@ func (r *run) commitAndPush(ctx context.Context, remote gitrepo.Remote, b branch
 	if err := r.push(ctx, remote, commit, update); err != nil {
 		return gitFailed(doingUpdate, r, err)
 	}
-	r.pushed(b, commit, text, out)
-	if _, ok, _ := spec.Refspec(r.obj); ok {
-		r.memory().pending = commit
-		if f := r.pushRefspec(ctx, remote, b, commit); f != nil {
-			return f
+	where := r.pushed(&b, commit, out)
+	if toRefspec {
+		if f = r.pushRefspec(ctx, remote, b.base.Commit, commit, out); f == nil {
+			where += fmt.Sprintf(" and refspecs '%s'", r.obj.Spec.GitSpec.Push.Refspec)
 		}
 	}
-	return nil
+	r.tell(out.commit, where, text)
+	if f == nil {
+		r.seen(b)
+	}
+	return f
+}
+
+// tell sends the event of a push at once.
+func (r *run) tell(commit, where, text string) {
+	told := fmt.Sprintf("pushed commit '%s' to %s", commit[:7], where)
+	if text != "" {
+		told += "\n" + text
+	}
+	r.req.Event(kernel.Normal(meta.SucceededReason, told, nil))
+}
+
+// checkForce refuses, where force is off, to move a push branch to a commit that does not build on it.
+func (r *run) checkForce(ctx context.Context, remote gitrepo.Remote, b branches) *failure {
+	if r.ForcePush || !b.switched || b.old == (gitrepo.Hash{}) {
+		return nil
+	}
+	builds, f := r.builds(ctx, remote, b.base.Commit, b.old)
+	if f == nil && !builds {
+		f = gitFailed(doingUpdate, r, fmt.Errorf("%w: branch '%s' is at %s, which the new commit does not build on; delete the branch or bring it up to date",
+			errStale, r.branch, b.old))
+	}
+	return f
+}
+
+// builds asks the server, where it is not plain, whether a commit has another one in its history.
+func (r *run) builds(ctx context.Context, remote gitrepo.Remote, tip, on gitrepo.Hash) (bool, *failure) {
+	ctx, cancel := context.WithTimeout(ctx, r.repo.GetTimeout())
+	defer cancel()
+	builds, err := r.Git.Reaches(ctx, remote, tip, on)
+	if err != nil {
+		return false, gitFailed(doingUpdate, r, err)
+	}
+	return builds, nil
 }
 
 // errStale says that a push branch needs force, which is off.
@@ -69,7 +106,11 @@ var errStale = errors.New("non-fast-forward")
 
 // push pushes to one ref. If the answer of the server was lost, the ref tells whether it took the commit.
 func (r *run) push(ctx context.Context, remote gitrepo.Remote, commit *gitrepo.NewCommit, update gitrepo.Update) error {
-	err := r.Git.Push(ctx, remote, commit, []gitrepo.Update{update}, spec.PushOptions(r.obj)...)
+	options, err := spec.PushOptions(r.obj)
+	if err != nil {
+		return err
+	}
+	err = r.Git.Push(ctx, remote, commit, []gitrepo.Update{update}, options...)
 	if err == nil || errors.Is(err, gitrepo.ErrNonFastForward) || errors.Is(err, gitrepo.ErrRejected) {
 		return err
 	}
@@ -81,68 +122,15 @@ func (r *run) push(ctx context.Context, remote gitrepo.Remote, commit *gitrepo.N
 	return err
 }
 
-// pushed records a push to the branch, and tells of it at once.
-func (r *run) pushed(b branches, commit *gitrepo.NewCommit, text string, out *result) {
+// pushed records a push to the branch, which it names.
+func (r *run) pushed(b *branches, commit *gitrepo.NewCommit, out *result) (where string) {
 	out.commit, out.pushed = commit.Hash.String(), time.Now()
+	b.old = commit.Hash
 	if !b.switched {
-		out.revision = r.branch + "@sha1:" + out.commit
+		b.checkout = gitrepo.Revision{Name: r.branch, Commit: commit.Hash}
+		out.revision = b.checkout.String()
 	}
-	old := b
-	old.old = commit.Hash
-	if !b.switched {
-		old.checkout = gitrepo.Revision{Name: r.branch, Commit: commit.Hash}
-	}
-	r.seen(old)
-	where := fmt.Sprintf("branch '%s'", r.branch)
-	if _, ok, _ := spec.Refspec(r.obj); ok {
-		where += fmt.Sprintf(" and refspecs '%s'", r.obj.Spec.GitSpec.Push.Refspec)
-	}
-	told := kernel.Normal(meta.SucceededReason, fmt.Sprintf("pushed commit '%s' to %s\n%s", out.commit[:7], where, text), nil)
-	r.req.Event(told)
-}
-
-// pushPending brings a commit to the refspec that came to its branch in an earlier run, but not further.
-func (r *run) pushPending(ctx context.Context, remote gitrepo.Remote, out *result) *failure {
-	m := r.memory()
-	_, ok, _ := spec.Refspec(r.obj)
-	if m.pending == nil || !ok {
-		return nil
-	}
-	b, f := r.lookUp(ctx, remote)
-	if f != nil {
-		return f
-	}
-	if b.old != m.pending.Hash { // The branch has moved on.
-		m.pending = nil
-		return nil
-	}
-	out.unchanged = false
-	return r.pushRefspec(ctx, remote, b, m.pending)
-}
-
-// pushRefspec pushes the commit to the destination of the refspec. A ref that the commit does not build on is moved with
-// force only if that is on, and never if it is the branch that was checked out.
-func (r *run) pushRefspec(ctx context.Context, remote gitrepo.Remote, b branches, commit *gitrepo.NewCommit) *failure {
-	to, _, _ := spec.Refspec(r.obj)
-	var old gitrepo.Hash
-	rev, err := r.resolve(ctx, remote, gitrepo.Reference{Name: to})
-	switch {
-	case err == nil:
-		old = rev.Commit
-	case !errors.Is(err, gitrepo.ErrReference):
-		return gitFailed(doingUpdate, r, err)
-	}
-	own := to == "refs/heads/"+spec.CheckoutBranch(spec.CheckoutRef(r.obj, r.repo))
-	builds := old == (gitrepo.Hash{}) || old == b.base.Commit || old == commit.Hash
-	if !builds && (own || !r.ForcePush) {
-		return gitFailed(doingUpdate, r, fmt.Errorf("%w: '%s' is at %s, which the new commit does not build on; bring branch '%s' up to date or delete it",
-			errStale, to, old, r.branch))
-	}
-	if err := r.push(ctx, remote, commit, gitrepo.Update{Ref: to, Old: old}); err != nil {
-		return gitFailed(doingUpdate, r, err)
-	}
-	r.memory().pending = nil
-	return nil
+	return fmt.Sprintf("branch '%s'", r.branch)
 }
 
 // alreadyThere tells, for a branch that each run begins anew, whether it has these files already.
@@ -174,30 +162,4 @@ func (r *run) message(changes []edits.Change) (string, error) {
 		return "", err
 	}
 	return t.Render(message.Name{Namespace: r.obj.Namespace, Name: r.obj.Name}, message.NewResult(changes), c.MessageTemplateValues)
-}
-
-// gitFailed is the failure of a Git operation, with what to do next.
-func gitFailed(doing string, r *run, err error) *failure {
-	secret := "the credentials"
-	if ref := r.repo.Spec.SecretRef; ref != nil {
-		secret = fmt.Sprintf("the credentials in the Secret '%s/%s'", r.repo.Namespace, ref.Name)
-	}
-	next := ""
-	switch {
-	case errors.Is(err, gitrepo.ErrRejected):
-		next = fmt.Sprintf("a hook of the server or the protection of the branch refused it: allow it there, or name another branch than '%s' in spec.git.push.branch", r.branch)
-	case errors.Is(err, gitrepo.ErrNonFastForward):
-		next = "others pushed faster; it is tried again"
-	case errors.Is(err, gitrepo.ErrAuthentication), errors.Is(err, gitrepo.ErrAuthorization), doing == doingUpdate && errors.Is(err, gitrepo.ErrRepositoryNotFound):
-		next = fmt.Sprintf("check that %s of the GitRepository '%s/%s' allow to write", secret, r.repo.Namespace, r.repo.Name)
-	case errors.Is(err, gitrepo.ErrReference):
-		next = "correct spec.git.checkout.ref or spec.ref of the GitRepository"
-	case errors.Is(err, context.DeadlineExceeded):
-		next = fmt.Sprintf("check that the server can be reached, or raise spec.timeout (%s) of the GitRepository", r.repo.GetTimeout())
-	}
-	err = fmt.Errorf("%s: %w", doing, err)
-	if next != "" {
-		err = fmt.Errorf("%w; %s", err, next)
-	}
-	return &failure{reason: imagev1.GitOperationFailedReason, err: err}
 }

@@ -42,6 +42,8 @@ type result struct {
 	// commit was pushed at a time, "" if none was.
 	commit string
 	pushed time.Time
+	// owed is the commit that the refspec has yet to get, if that has changed.
+	owed *string
 	// skipped are the markers that nothing was written to.
 	skipped []edits.Skipped
 }
@@ -145,13 +147,14 @@ func (r *run) once(ctx context.Context, out *result) *failure {
 		return f
 	}
 	out.revision = b.checkout.String()
+	owing := r.pushOwed(ctx, remote, b, out)
 	if r.upToDate(b) {
 		out.unchanged = true
-		return r.pushPending(ctx, remote, out)
+		return owing
 	}
 	release, waited, err := r.turns.take(ctx, remote.URL+" "+r.branch)
 	if err != nil {
-		return gitFailed("failed to checkout source", r, err)
+		return gitFailed(doingCheckout, r, err)
 	}
 	defer release()
 	if waited { // Whoever had the turn may have pushed.
@@ -162,7 +165,7 @@ func (r *run) once(ctx context.Context, out *result) *failure {
 	}
 	snap, err := r.fetch(ctx, remote, b.base)
 	if err != nil {
-		return gitFailed("failed to checkout source", r, err)
+		return gitFailed(doingCheckout, r, err)
 	}
 	defer snap.Close()
 	plan, err := r.finder.Plan(ctx, snap, r.path(), spec.Lookup(r.obj.Namespace, r.images))
@@ -171,10 +174,15 @@ func (r *run) once(ctx context.Context, out *result) *failure {
 	}
 	out.skipped = r.unresolved(plan.Skipped)
 	if len(plan.Edits) == 0 {
-		r.seen(b)
-		return r.pushPending(ctx, remote, out)
+		if owing == nil {
+			r.seen(b)
+		}
+		return owing
 	}
-	return r.commitAndPush(ctx, remote, b, snap, plan, out)
+	if f := r.commitAndPush(ctx, remote, b, snap, plan, out); f != nil || out.commit != "" {
+		return f
+	}
+	return owing
 }
 
 // path is the directory to update.
@@ -201,11 +209,11 @@ func (r *run) unresolved(all []edits.Skipped) (out []edits.Skipped) {
 	return out
 }
 
-// fetch brings a revision here.
+// fetch brings a revision here, with those of its files that may have markers.
 func (r *run) fetch(ctx context.Context, remote gitrepo.Remote, rev gitrepo.Revision) (*gitrepo.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.repo.GetTimeout())
 	defer cancel()
-	return r.Git.Fetch(ctx, remote, rev)
+	return r.Git.FetchFiles(ctx, remote, rev, edits.Clean(r.path()), edits.IsYAML)
 }
 
 func (r *run) resolve(ctx context.Context, remote gitrepo.Remote, ref gitrepo.Reference) (gitrepo.Revision, error) {

@@ -57,12 +57,16 @@ func pgpSigner(at types.NamespacedName, secret *corev1.Secret) (signature.Signer
 	passphrase, ok := secret.Data[keyPassphrase]
 	s, err := signature.NewPGPSigner(ring, string(passphrase))
 	if !ok && errors.Is(err, signature.ErrPassphrase) {
-		return nil, fmt.Errorf("can not use passphrase protected signing key without '%s' field present in secret %s", keyPassphrase, at)
+		return nil, needsPassphrase(keyPassphrase, at)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("signing key secret '%s': key '%s': %w", at, keyPGP, err)
 	}
 	return s, nil
+}
+
+func needsPassphrase(field string, at types.NamespacedName) error {
+	return fmt.Errorf("can not use passphrase protected signing key without '%s' field present in secret %s", field, at)
 }
 
 // openSSH begins the only form of SSH keys that is taken.
@@ -76,7 +80,11 @@ func sshSigner(at types.NamespacedName, secret *corev1.Secret) (signature.Signer
 	if !bytes.Contains(identity, openSSH) {
 		return nil, fmt.Errorf("signing key secret '%s': key '%s' is not an OpenSSH private key; convert it with: ssh-keygen -p -f <file>", at, keyIdentity)
 	}
-	s, err := signature.NewSSHSigner(identity, string(secret.Data[keyPassword]))
+	password, ok := secret.Data[keyPassword]
+	s, err := signature.NewSSHSigner(identity, string(password))
+	if !ok && errors.Is(err, signature.ErrPassphrase) {
+		return nil, needsPassphrase(keyPassword, at)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("signing key secret '%s': key '%s': %w", at, keyIdentity, err)
 	}

@@ -80,7 +80,11 @@ func checkSpec(obj *imagev1.ImageUpdateAutomation) (labels.Selector, *failure) {
 	if strategy != imagev1.SettersStrategy {
 		return nil, stalled(imagev1.InvalidUpdateStrategyReason, fmt.Errorf("unknown update strategy '%s'; the only one is %s", strategy, imagev1.SettersStrategy))
 	}
-	if _, _, err := spec.Refspec(obj); err != nil {
+	_, _, err := spec.Refspec(obj)
+	if err == nil {
+		_, err = spec.PushOptions(obj)
+	}
+	if err != nil {
 		return nil, stalled(imagev1.InvalidSourceConfigurationReason, err)
 	}
 	return selector, nil

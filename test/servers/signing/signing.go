@@ -16,15 +16,21 @@ type Signer struct {
 	// PGP is the public OpenPGP key, armoured, and KeyID the last 16 digits of its fingerprint.
 	PGP   []byte
 	KeyID string
-	// SecretPGP and SecretSSH are the private keys, without a passphrase.
+	// SecretPGP and SecretSSH are the private keys, locked with the passphrase if one was given.
 	SecretPGP, SecretSSH []byte
 	// SSH is the public SSH key as in authorized_keys, and Fingerprint its SHA256 fingerprint.
 	SSH         []byte
 	Fingerprint string
 }
 
-// New makes keys for jo@example.com. The test is skipped where a program is missing.
+// New makes keys for jo@example.com, without a passphrase. The test is skipped where a program is missing.
 func New(t testing.TB, sshType string) *Signer {
+	t.Helper()
+	return NewLocked(t, sshType, "")
+}
+
+// NewLocked makes keys that a passphrase locks. Only who reads the secret keys needs it: Git does not sign with them.
+func NewLocked(t testing.TB, sshType, passphrase string) *Signer {
 	t.Helper()
 	for _, program := range []string{"gpg", "ssh-keygen", "git"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -40,16 +46,16 @@ func New(t testing.TB, sshType string) *Signer {
 		_ = s.command("gpgconf", "--kill", "all").Run()
 		_ = os.RemoveAll(dir)
 	})
-	s.Run("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "Jo <jo@example.com>", "ed25519", "sign", "never")
+	s.Run("gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", passphrase, "--quick-gen-key", "Jo <jo@example.com>", "ed25519", "sign", "never")
 	s.PGP = []byte(s.Run("gpg", "--armor", "--export", "jo@example.com"))
-	s.SecretPGP = []byte(s.Run("gpg", "--armor", "--export-secret-keys", "jo@example.com"))
+	s.SecretPGP = []byte(s.Run("gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", passphrase, "--armor", "--export-secret-keys", "jo@example.com"))
 	for line := range strings.Lines(s.Run("gpg", "--with-colons", "--list-keys")) {
 		if fields := strings.Split(line, ":"); fields[0] == "pub" {
 			s.KeyID = fields[4]
 		}
 	}
 	key := filepath.Join(dir, "ssh")
-	s.Run("ssh-keygen", "-q", "-t", sshType, "-N", "", "-C", "jo", "-f", key)
+	s.Run("ssh-keygen", "-q", "-t", sshType, "-N", passphrase, "-C", "jo", "-f", key)
 	s.SSH, s.SecretSSH = s.read(key+".pub"), s.read(key)
 	s.Fingerprint = strings.Fields(s.Run("ssh-keygen", "-l", "-f", key))[1]
 	return s
