@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -12,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/testenv"
+	"github.com/gitops-toolkit/flux/test/harness"
 )
 
 var imageKinds = []string{"ImageUpdateAutomation", "ImagePolicy", "ImageRepository"}
@@ -137,5 +140,52 @@ spec: {interval: 1h, path: deploy, prune: true, wait: true, timeout: 2m, targetN
 	p.ready("Kustomization", "app", "master@sha1:"+head)
 	if n, err := p.repo.Git(nil, "rev-list", "--count", strings.TrimPrefix(first, "master@sha1:")+"..master"); err != nil || n != "2" {
 		t.Errorf("%s commits, %v", n, err)
+	}
+	p.createsPolicies(registry.Host, func(image string) {
+		registry.Push(t, image, "2.0.0", nil, registrytest.Archive(t, map[string]string{"image": image}))
+	})
+}
+
+// createsPolicies runs flux create image policy with addresses: of an image that is followed already, of one that is not,
+// and that of the first page, whose registry may be out of reach.
+func (p *post) createsPolicies(host string, push func(image string)) {
+	p.Helper()
+	flux, err := harness.Binary("flux")
+	p.must(err, "find flux")
+	create := func(ns, name, address string, more ...string) (string, error) {
+		args := append([]string{"create", "image", "policy", name, "--image-ref=" + address, "--namespace=" + ns, "--label=" + shardLabel + "=" + p.shard}, more...)
+		cmd := exec.CommandContext(p.ctx, flux, args...)
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+testenv.Kubeconfig(p.T))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	push("web")
+	for _, tc := range []struct{ name, address, says, repository, tag string }{
+		{"again", host + "/podinfo", "ImageRepository podinfo", "podinfo", "6.1.0"},
+		{"web", host + "/web", "ImageRepository web", "web", "2.0.0"},
+		{"web-again", "web", "--select-semver='*'", "web", "2.0.0"},
+	} {
+		out, err := create(p.ns, tc.name, tc.address)
+		p.must(err, out)
+		if !strings.Contains(out, tc.says) {
+			p.Errorf("%s: it does not say %q: %s", tc.name, tc.says, out)
+		}
+		o := p.exists("ImagePolicy", tc.name)
+		if got := field(o, "status", "latestRef", "tag") + " " + field(o, "spec", "imageRepositoryRef", "name") + " " + field(o, "spec", "policy", "semver", "range"); got != tc.tag+" "+tc.repository+" *" {
+			p.Errorf("%s: %s", tc.name, got)
+		}
+	}
+	ns := testenv.Namespace(p.T)
+	out, err := create(ns, "podinfo", "ghcr.io/stefanprodan/podinfo", "--timeout=10s")
+	if err != nil && !strings.Contains(out, "ImageRepository") {
+		p.Errorf("it does not say what it waited for: %s", out)
+	}
+	for kind, want := range map[string][]string{"ImageRepository": {"ghcr.io/stefanprodan/podinfo", "spec", "image"}, "ImagePolicy": {"podinfo", "spec", "imageRepositoryRef", "name"}} {
+		o := p.object(kind, "podinfo")
+		o.SetNamespace(ns)
+		p.must(p.c.Get(p.ctx, client.ObjectKeyFromObject(o), o), "read what was created")
+		if got := field(o, want[1:]...); got != want[0] {
+			p.Errorf("%s: %s", kind, got)
+		}
 	}
 }
