@@ -161,8 +161,8 @@ func (p *post) createsPolicies(host string, push func(image string)) {
 	}
 	push("web")
 	for _, tc := range []struct{ name, address, says, repository, tag string }{
-		{"again", host + "/podinfo", "ImageRepository podinfo", "podinfo", "6.1.0"},
-		{"web", host + "/web", "ImageRepository web", "web", "2.0.0"},
+		{"again", host + "/podinfo", "using the ImageRepository 'podinfo' of " + host + "/podinfo", "podinfo", "6.1.0"},
+		{"web", host + "/web", "creating the ImageRepository 'web' of " + host + "/web", "web", "2.0.0"},
 		{"web-again", "web", "--select-semver='*'", "web", "2.0.0"},
 	} {
 		out, err := create(p.ns, tc.name, tc.address)

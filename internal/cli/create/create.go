@@ -94,6 +94,8 @@ type recipe struct {
 	flags   func(*pflag.FlagSet)
 	// build returns the object; it may print progress and write Secrets when not exporting.
 	build func(ctx context.Context, name string) (meta.Object, error)
+	// needs waits, once the object is written, for what build wrote beside it; nil: nothing.
+	needs func(ctx context.Context, c *cluster.Client) error
 	// done returns the last lines.
 	done func(meta.Object) []string
 }
@@ -165,6 +167,11 @@ func (m *maker) apply(ctx context.Context, r *recipe, obj meta.Object) error {
 		m.Log.Successf("%s created", r.made)
 	} else {
 		m.Log.Successf("%s updated", r.made)
+	}
+	if r.needs != nil {
+		if err := r.needs(ctx, c); err != nil {
+			return err
+		}
 	}
 	m.Log.Waitingf("waiting for %s reconciliation", r.title)
 	done, err := reconcile.Wait(ctx, c, m.Log, r.kind, obj.GetNamespace(), obj.GetName(), reconcile.Observed)

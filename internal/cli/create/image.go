@@ -13,6 +13,7 @@ import (
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
@@ -54,6 +55,7 @@ type policyFlags struct {
 	image, semver, alpha, numeric string
 	pattern, extract, reflect     string
 	interval                      time.Duration
+	made                          string // the ImageRepository that this command has made
 }
 
 func (m *maker) imagePolicy() *cobra.Command {
@@ -73,6 +75,7 @@ func (m *maker) imagePolicy() *cobra.Command {
 			flags.DurationVar(&f.interval, "interval", 0, "how often the digest is looked up, with --reflect-digest=Always")
 		},
 		build: func(ctx context.Context, _ string) (meta.Object, error) { return f.build(ctx, m) },
+		needs: func(ctx context.Context, c *cluster.Client) error { return f.scanned(ctx, m, c) },
 		done:  completed("ImagePolicy"),
 	})
 }
@@ -100,7 +103,7 @@ func (f *policyFlags) build(ctx context.Context, m *maker) (meta.Object, error) 
 	}
 	repository := f.image
 	if strings.Contains(f.image, "/") { // No name of an object has a slash.
-		if repository, err = m.repositoryOf(ctx, f.image); err != nil {
+		if repository, err = f.repositoryOf(ctx, m, f.image); err != nil {
 			return nil, err
 		}
 	}

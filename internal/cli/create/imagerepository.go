@@ -20,7 +20,7 @@ import (
 
 // repositoryOf returns the name of the ImageRepository of an image. Where there is none one is created, or, with
 // --export, printed.
-func (m *maker) repositoryOf(ctx context.Context, image string) (string, error) {
+func (f *policyFlags) repositoryOf(ctx context.Context, m *maker, image string) (string, error) {
 	canonical, err := spec.CheckImage(image)
 	if err != nil {
 		return "", fmt.Errorf("--image-ref: %w", err)
@@ -29,6 +29,11 @@ func (m *maker) repositoryOf(ctx context.Context, image string) (string, error) 
 	obj.SetNamespace(m.Namespace)
 	obj.SetName(nameOfImage(image))
 	obj.GetObjectKind().SetGroupVersionKind(kinds.ImageRepository.GVK())
+	labels, err := parseLabels(m.labels)
+	if err != nil {
+		return "", err
+	}
+	obj.SetLabels(labels)
 	obj.Spec = imagev1.ImageRepositorySpec{Image: image, Interval: meta.NewDuration(m.interval)}
 	if m.export {
 		return obj.Name, export.Object(m.Out, kinds.ImageRepository, obj)
@@ -53,12 +58,21 @@ func (m *maker) repositoryOf(ctx context.Context, image string) (string, error) 
 		return "", err
 	}
 	m.Log.Successf("ImageRepository created")
+	f.made = obj.Name
+	return obj.Name, nil
+}
+
+// scanned waits for the first scan of an ImageRepository that was made beside the policy.
+func (f *policyFlags) scanned(ctx context.Context, m *maker, c *cluster.Client) error {
+	if f.made == "" {
+		return nil
+	}
 	m.Log.Waitingf("waiting for ImageRepository reconciliation")
-	if _, err := reconcile.Wait(ctx, c, m.Log, kinds.ImageRepository, m.Namespace, obj.Name, reconcile.Observed); err != nil {
-		return "", err
+	if _, err := reconcile.Wait(ctx, c, m.Log, kinds.ImageRepository, m.Namespace, f.made, reconcile.Observed); err != nil {
+		return err
 	}
 	m.Log.Successf("ImageRepository reconciliation completed")
-	return obj.Name, nil
+	return nil
 }
 
 // findRepository looks for an ImageRepository by its image, "" if there is none.
