@@ -47,6 +47,8 @@ type JobResult struct {
 	Err   error
 	// Superseded says that the job was cancelled before it ended. What it did before is in Value.
 	Superseded bool
+	// outdated says that a referent changed after the job may have read it.
+	outdated bool
 	// Started and Duration of the run.
 	Started  time.Time
 	Duration time.Duration

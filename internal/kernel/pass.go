@@ -42,6 +42,7 @@ func (e *engine) begin(name types.NamespacedName, st *state, obj meta.Object, lo
 	now := time.Now()
 	p := &pass{e: e, st: st, name: name, base: obj, object: obj.DeepCopyObject().(meta.Object), log: log}
 	p.trigger, st.trigger = st.trigger, 0
+	woken := p.trigger.Has(TriggerReference)
 	st.interval = cmp.Or(obj.GetRetryInterval(), obj.GetInterval())
 	if !now.Before(st.due) {
 		p.trigger |= TriggerInterval
@@ -60,6 +61,9 @@ func (e *engine) begin(name types.NamespacedName, st *state, obj meta.Object, lo
 	p.job, st.result = st.result, nil
 	if p.job != nil && p.job.Generation != obj.GetGeneration() {
 		p.job.Superseded = true
+	}
+	if woken {
+		st.outdate(p.job)
 	}
 	if st.job != nil && !st.job.superseded {
 		p.running = st.job.jobKey

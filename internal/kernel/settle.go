@@ -144,9 +144,7 @@ func differs(before, after *metav1.Condition) bool {
 func (e *engine) plan(p *pass, o Outcome, took time.Duration) (reconcile.Result, error) {
 	req := reconcile.Request{NamespacedName: p.name}
 	p.setDue(time.Time{})
-	if pendingRequest(p.object) != "" {
-		e.wake(p.name, TriggerRequested, priorityUrgent) // it came while the job ran
-	}
+	e.lookAgain(p)
 	if o.ExponentialBackoff && o.Err != nil {
 		return reconcile.Result{}, o.Err
 	}
@@ -166,6 +164,16 @@ func (e *engine) plan(p *pass, o Outcome, took time.Duration) (reconcile.Result,
 	p.setDue(time.Now().Add(after))
 	low := priorityPeriodic
 	return reconcile.Result{RequeueAfter: after, Priority: &low}, nil
+}
+
+// lookAgain wakes the object for what came while its job ran, which the job cannot have seen.
+func (e *engine) lookAgain(p *pass) {
+	if pendingRequest(p.object) != "" {
+		e.wake(p.name, TriggerRequested, priorityUrgent)
+	}
+	if p.job != nil && p.job.outdated {
+		e.wake(p.name, TriggerReference, priorityReference)
+	}
 }
 
 func (p *pass) setDue(t time.Time) {

@@ -49,6 +49,8 @@ type run struct {
 	void bool
 	// begun is when the job got its turn, nil: not yet.
 	begun atomic.Pointer[time.Time]
+	// outdated says that a referent changed after the job may have read it.
+	outdated bool
 }
 
 // attempt spans the passes and jobs from the first pass to the verdict.
@@ -139,6 +141,17 @@ func (st *state) supersede() {
 	if st.job != nil && !st.job.superseded {
 		st.job.superseded = true
 		st.job.cancel(ErrSuperseded)
+	}
+}
+
+// outdate notes that a referent changed while the object's job ran, or after it: the verdict that rests on its
+// result is followed by another look. The caller holds mu.
+func (st *state) outdate(ended *JobResult) {
+	if st.job != nil {
+		st.job.outdated = true
+	}
+	if ended != nil {
+		ended.outdated = true
 	}
 }
 

@@ -38,6 +38,7 @@ func (e *engine) work(p *pass, job Job) {
 	r := &run{
 		key: key, jobKey: job.Key, generation: p.object.GetGeneration(), requested: requestOf(p.object),
 		finalizing: finalizing, started: time.Now(), cancel: cancel,
+		outdated: p.job != nil && !p.job.Superseded && p.job.outdated, // the verdict rests on both
 	}
 	st.job = r
 	urgent := p.trigger.Has(TriggerNew | TriggerSpec | TriggerRequested)
@@ -68,7 +69,7 @@ func (e *engine) runJob(ctx context.Context, name types.NamespacedName, st *stat
 	st.job = nil
 	st.result = &JobResult{
 		desire: r.key, Key: r.jobKey, Generation: r.generation, Requested: r.requested, Value: value, Err: err,
-		Superseded: r.superseded, Started: r.started, Duration: time.Since(r.started),
+		Superseded: r.superseded, outdated: r.outdated, Started: r.started, Duration: time.Since(r.started),
 	}
 	if r.void {
 		st.result = nil
