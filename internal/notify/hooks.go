@@ -33,6 +33,7 @@ type hooks struct {
 	budget  *inbound.Budget
 	log     logr.Logger
 	asked   asked
+	settle  *settling
 
 	mu      sync.Mutex
 	filters map[types.UID]compiledFilters
@@ -47,6 +48,7 @@ type compiledFilters struct {
 // serveHooks puts the webhook server at the receivers' address.
 func serveHooks(h *hooks, o Options) error {
 	h.budget, h.filters, h.log = inbound.NewBudget(), map[types.UID]compiledFilters{}, ctrllog.Log.WithName("receiver-server")
+	h.settle = newSettling(settleFor)
 	counts := inbound.NewMetrics("gotk_receiver", o.PathMetrics)
 	if err := counts.Register(metrics.Registry); err != nil {
 		return err
@@ -134,7 +136,9 @@ func (h *hooks) trigger(ctx context.Context, log logr.Logger, call *receivers.Ca
 		return http.StatusInternalServerError
 	}
 	t := &trigger{m: h.m, log: log, receiver: call.Receiver, filters: filters, claims: result.Claims, request: result.Request,
-		push: push.Read(call.Receiver.Spec.Type, call.Header, call.Body), asked: &h.asked}
+		push: push.Read(push.Call{
+			Type: call.Receiver.Spec.Type, Header: call.Header, Body: call.Body, Listed: len(call.Receiver.Spec.Events) > 0,
+		}), asked: &h.asked, settle: h.settle}
 	if t.request == nil && t.filtered() {
 		if t.request, err = call.JSON(); err != nil {
 			log.Error(err, "unable to build the resource filter")

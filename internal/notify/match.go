@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,7 +23,7 @@ const allNamespaces = "*"
 // matched asks those of a kind's objects for a reconciliation that the push concerns.
 func (t *trigger) matched(ctx context.Context, kind schema.GroupVersionKind, namespace string, ref notificationv1.CrossNamespaceObjectReference, filter *cel.Expression) error {
 	if t.push == nil {
-		return nil // a ping, or an event that is not about a repository
+		return nil // a ping, a star, or whatever else moves no reference
 	}
 	options := []client.ListOption{client.MatchingLabels(ref.MatchLabels)}
 	if namespace != allNamespaces {
@@ -38,7 +37,8 @@ func (t *trigger) matched(ctx context.Context, kind schema.GroupVersionKind, nam
 	if err := t.m.Live().List(ctx, list, options...); err != nil {
 		return err
 	}
-	var errs []error
+	errs := make([]error, len(list.Items))
+	var waiting sync.WaitGroup
 	for i := range list.Items {
 		source, ok := sourceOf(&list.Items[i])
 		if !ok || !t.push.Concerns(source) {
@@ -48,8 +48,13 @@ func (t *trigger) matched(ctx context.Context, kind schema.GroupVersionKind, nam
 		obj.SetGroupVersionKind(kind)
 		obj.Name, obj.Namespace = list.Items[i].GetName(), list.Items[i].GetNamespace()
 		obj.Labels, obj.Annotations = list.Items[i].GetLabels(), list.Items[i].GetAnnotations()
-		errs = append(errs, t.annotate(ctx, obj, filter))
+		if source.Many() {
+			waiting.Go(func() { errs[i] = t.consider(ctx, obj, filter, true) })
+		} else {
+			errs[i] = t.consider(ctx, obj, filter, false)
+		}
 	}
+	waiting.Wait()
 	return errors.Join(errs...)
 }
 
@@ -97,46 +102,4 @@ func gitRefs(spec func(...string) string) []string {
 		return nil
 	}
 	return []string{"refs/heads/master"}
-}
-
-// asked remembers for a while which pushes objects were told of, so that a push which comes through
-// several Receivers is one reconciliation.
-type asked struct {
-	mu    sync.Mutex
-	until map[string]time.Time
-}
-
-// askedFor is how long calls about one push may be apart.
-const askedFor = 10 * time.Second
-
-// first tells whether an object hears of a push for the first time. Calls that do not say what was
-// pushed are each for themselves.
-func (a *asked) first(object, identity string) bool {
-	if identity == "" {
-		return true
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	for key, until := range a.until {
-		if now.After(until) {
-			delete(a.until, key)
-		}
-	}
-	key := object + " " + identity
-	if _, known := a.until[key]; known {
-		return false
-	}
-	if a.until == nil {
-		a.until = map[string]time.Time{}
-	}
-	a.until[key] = now.Add(askedFor)
-	return true
-}
-
-// again lets the next call about a push tell the object, because this one could not.
-func (a *asked) again(object, identity string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.until, object+" "+identity)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -33,6 +34,11 @@ type trigger struct {
 	claims   map[string]any
 	push     *push.Push // nil: the call does not say what was pushed
 	asked    *asked
+	settle   *settling
+
+	mu sync.Mutex
+	// done are the objects that this call has asked, which may stand in several entries.
+	done map[string]bool
 }
 
 // filtered tells whether the call decides which resources are meant.
@@ -98,7 +104,7 @@ func (t *trigger) one(ctx context.Context, kind schema.GroupVersionKind, name ty
 			return fmt.Errorf("unable to read %s '%s': %w", kind.Kind, name, err)
 		}
 	}
-	return t.annotate(ctx, obj, filter)
+	return t.consider(ctx, obj, filter, false)
 }
 
 func (t *trigger) selected(ctx context.Context, kind schema.GroupVersionKind, namespace string, labels map[string]string, filter *cel.Expression) error {
@@ -114,13 +120,14 @@ func (t *trigger) selected(ctx context.Context, kind schema.GroupVersionKind, na
 	var errs []error
 	for i := range list.Items {
 		list.Items[i].SetGroupVersionKind(kind)
-		errs = append(errs, t.annotate(ctx, &list.Items[i], filter))
+		errs = append(errs, t.consider(ctx, &list.Items[i], filter, false))
 	}
 	return errors.Join(errs...)
 }
 
-// annotate asks one object for a reconciliation, unless a filter leaves it out.
-func (t *trigger) annotate(ctx context.Context, obj *metav1.PartialObjectMetadata, filter *cel.Expression) error {
+// consider asks one object for a reconciliation, unless a filter leaves it out or it was asked already. With late, it
+// first waits a moment for calls about other references of the same push.
+func (t *trigger) consider(ctx context.Context, obj *metav1.PartialObjectMetadata, filter *cel.Expression, late bool) error {
 	for _, f := range []*cel.Expression{t.filters.All, filter} {
 		if f == nil {
 			continue
@@ -130,11 +137,38 @@ func (t *trigger) annotate(ctx context.Context, obj *metav1.PartialObjectMetadat
 			return err
 		}
 	}
-	key, kind := client.ObjectKeyFromObject(obj), obj.GetObjectKind().GroupVersionKind().Kind
-	object := kind + "/" + key.String()
-	if !t.asked.first(object, t.push.Identity()) {
+	object := obj.GetObjectKind().GroupVersionKind().Kind + "/" + client.ObjectKeyFromObject(obj).String()
+	if !t.once(object) || !t.asked.first(object, t.push, t.receiver.UID) {
 		return nil
 	}
+	ask := func(ctx context.Context) error { return t.annotate(ctx, obj) }
+	err := error(nil)
+	if late {
+		err = t.settle.do(ctx, object, ask)
+	} else {
+		err = ask(ctx)
+	}
+	if err != nil {
+		t.asked.again(object, t.push)
+	}
+	return err
+}
+
+// once tells whether this call asks an object for the first time.
+func (t *trigger) once(object string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done == nil {
+		t.done = map[string]bool{}
+	}
+	was := t.done[object]
+	t.done[object] = true
+	return !was
+}
+
+// annotate asks an object for a reconciliation.
+func (t *trigger) annotate(ctx context.Context, obj *metav1.PartialObjectMetadata) error {
+	key, kind := client.ObjectKeyFromObject(obj), obj.GetObjectKind().GroupVersionKind().Kind
 	// The time as Go writes it, with the monotonic clock, is what has always stood here.
 	now := time.Now().String()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{meta.ReconcileRequestAnnotation: now}}})
@@ -142,7 +176,6 @@ func (t *trigger) annotate(ctx context.Context, obj *metav1.PartialObjectMetadat
 		return err
 	}
 	if err := t.m.Client().Patch(ctx, obj, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(t.m.Name())); err != nil {
-		t.asked.again(object, t.push.Identity())
 		return fmt.Errorf("unable to annotate %s '%s': %w", kind, key, err)
 	}
 	t.log.Info(fmt.Sprintf("resource '%s/%s.%s' annotated", kind, key.Name, key.Namespace))

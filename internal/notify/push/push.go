@@ -1,7 +1,7 @@
 // Package push reads from a webhook's body what was pushed, and tells which sources that concerns.
 //
 // Every Git host and registry has its own words for it; Read knows those of the Receiver types that
-// name a repository. A Push that leaves something unsaid concerns whatever it might concern: a
+// name a repository. What is no push is left out: pings, stars, scans, deletions of images. A Push that leaves something unsaid concerns whatever it might concern: a
 // reconciliation too many costs one request, one too few costs an interval.
 package push
 
@@ -24,13 +24,16 @@ type Push struct {
 	Paths []string
 }
 
-// Identity is the same for all calls about the same push, empty if the calls do not tell.
+// Identity is the same for all calls about the same push; empty for what is no push.
 func (p *Push) Identity() string {
-	if p == nil || p.Revision == "" || len(p.Repositories) == 0 {
+	if p == nil || len(p.Repositories) == 0 {
 		return ""
 	}
 	return address(p.Repositories[0]) + " " + strings.Join(p.Refs, ",") + " " + p.Revision
 }
+
+// Certain tells whether the identity sets the push apart from every other one, such as the next to the same tag.
+func (p *Push) Certain() bool { return p != nil && p.Revision != "" }
 
 // Source is what an object says about the repository that it uses.
 type Source struct {
@@ -42,6 +45,11 @@ type Source struct {
 	Refs []string
 	// Directories that the object takes from the repository; nil: all.
 	Directories []string
+}
+
+// Many tells whether one push can move several references that the source follows, which hosts tell in several calls.
+func (s Source) Many() bool {
+	return len(s.Refs) != 1 || strings.HasSuffix(s.Refs[0], "*")
 }
 
 // Concerns tells whether the push can give the source a new revision.
