@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 )
 
 // rights are what a controller reads and does beside the kinds that it serves.
@@ -17,6 +19,8 @@ type rights struct {
 	// impersonates says that it acts as the ServiceAccounts that objects name.
 	impersonates bool
 	extra        []rbacv1.PolicyRule
+	// own is what it needs in its own namespace beside its lease.
+	own []rbacv1.PolicyRule
 }
 
 func rightsOf(controller string) rights {
@@ -31,7 +35,7 @@ func rightsOf(controller string) rights {
 			extra: []rbacv1.PolicyRule{rule(groupSource, "create,patch,delete", "helmcharts"), definitions()}}
 	case "notification-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
-			extra: annotates(controller)}
+			extra: annotates(controller), own: remembers(notificationv1.MemoryName)}
 	case "image-reflector-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
 			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces")}}
@@ -51,7 +55,8 @@ func definitions() rbacv1.PolicyRule {
 	return rule("apiextensions.k8s.io", "get,list,watch", "customresourcedefinitions")
 }
 
-// annotates lets receivers ask any kind of another controller for a reconciliation.
+// annotates lets receivers ask any kind of another controller for a reconciliation, and alerts follow what they have
+// said fails until it works again.
 func annotates(by string) []rbacv1.PolicyRule {
 	var served []Resource
 	for _, c := range All {
@@ -60,8 +65,15 @@ func annotates(by string) []rbacv1.PolicyRule {
 		}
 	}
 	return each(served, func(group string, plurals []string) []rbacv1.PolicyRule {
-		return []rbacv1.PolicyRule{rule(group, "get,list,patch", plurals...)}
+		return []rbacv1.PolicyRule{rule(group, "get,list,watch,patch", plurals...)}
 	})
+}
+
+// remembers lets a controller keep what outlives its pod in one ConfigMap.
+func remembers(name string) []rbacv1.PolicyRule {
+	named := rule("", "get,update", "configmaps")
+	named.ResourceNames = []string{name}
+	return []rbacv1.PolicyRule{rule("", "create", "configmaps"), named} // what is to be created has no name yet
 }
 
 // Rules returns the least rights that the controller needs in the whole cluster by itself; what
@@ -93,9 +105,9 @@ func (c Controller) Rules() []rbacv1.PolicyRule {
 }
 
 // NamespaceRules returns what the controller needs in its own namespace only: its lease, which
-// is not named because each shard has its own.
+// is not named because each shard has its own, and what it remembers.
 func (c Controller) NamespaceRules() []rbacv1.PolicyRule {
-	return []rbacv1.PolicyRule{rule("coordination.k8s.io", "get,create,update", "leases")}
+	return append([]rbacv1.PolicyRule{rule("coordination.k8s.io", "get,create,update", "leases")}, rightsOf(c.Name).own...)
 }
 
 // each makes rules for the resources of each group, groups in order of their first appearance.

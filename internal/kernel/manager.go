@@ -84,6 +84,9 @@ func (m *Manager) RESTConfig() *rest.Config { return rest.CopyConfig(m.process.c
 // reached, because it was set back to an older backup, is answered as expired.
 func (m *Manager) WatchConfig() *rest.Config { return rest.CopyConfig(m.process.watching) }
 
+// WatchNamespace is the namespace to which everything is limited; empty: none.
+func (m *Manager) WatchNamespace() string { return m.process.options.WatchNamespace }
+
 // Version returns the resourceVersion of a ConfigMap or Secret without a request, "" for one
 // that does not exist. Not ok means that it is unknown (not listed yet, or no right to list):
 // read it. An empty namespace of ref means namespace.

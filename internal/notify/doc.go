@@ -7,7 +7,10 @@
 // dispatch). The line's worker finds the Provider's sender (package providers), made anew when the
 // Provider or one of its Secrets has changed, and sends. What goes wrong becomes a Kubernetes event
 // on the Alert. What an Alert wants to have gathered, or told only when it lasts, waits with the
-// gatherer before.
+// gatherer before. Of objects that are known to fail, the gatherer follows the condition Ready: some
+// work again, or are deleted, without an event.
+//
+// What a stop leaves, and of which failures people know, is kept in a ConfigMap (keep.go).
 //
 // Alerts and Providers have no status and are not reconciled: they count from the moment that the
 // cache knows them. Only finalizers that older versions left on them are removed.
@@ -25,12 +28,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
@@ -54,7 +58,7 @@ type Options struct {
 	DefaultAccount string
 	// PublicOnly forbids addresses of Providers and token issuers that are not of the internet.
 	PublicOnly bool
-	// Dir is where events that a stop leaves are spooled.
+	// Dir is where events that a stop leaves are spooled when the API server does not take them; empty: nowhere.
 	Dir string
 }
 
@@ -70,12 +74,19 @@ func Register(m *kernel.Manager, o Options) error {
 	secrets := newSecrets(m)
 	out := &outbox{m: m, senders: newSenders(m, secrets, policy, o), log: ctrllog.Log.WithName("event-server")}
 	router := newRouter(m, out)
-	router.gather = newGatherer(router, out.senders.mails, filepath.Join(o.Dir, "memory.json"))
+	kept := &keeper{
+		client: m.Client(), name: types.NamespacedName{Namespace: m.Settings().RuntimeNamespace, Name: notificationv1.MemoryName}, dir: o.Dir, log: out.log,
+	}
+	router.gather = newGatherer(router, out.senders.mails, kept)
 	if err := serveEvents(router, o); err != nil {
 		return err
 	}
 	m.Add(func(ctx context.Context) error {
-		return out.run(ctx, filepath.Join(o.Dir, "events"), router.gather.run)
+		if err := kept.load(); err != nil {
+			out.log.Error(err, "what an earlier process left was not read")
+		}
+		defer router.gather.remember() // mails that were sent meanwhile too
+		return out.run(ctx, spool{kept}, router.gather.run)
 	})
 	if err := followStatic(m); err != nil {
 		return err

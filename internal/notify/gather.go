@@ -2,137 +2,19 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
 
-const (
-	// defaultDigestWindow is how long the first event of a revision waits for the others.
-	defaultDigestWindow = time.Minute
-	// maxDigestItems is how many events one digest gathers.
-	maxDigestItems = 1000
-	// rememberEvery is how often the memory is written while it changes.
-	rememberEvery = 5 * time.Second
-)
-
-// digests gathers the events of one revision for the Alerts that want one message about it.
-type digests struct {
-	mu   sync.Mutex
-	open map[string]*digest
-	wake chan struct{}
-}
-
-type digest struct {
-	due   time.Time
-	alert corev1.ObjectReference
-	items []dispatch.Item
-}
-
-// add puts an item into the digest of its revision.
-func (d *digests) add(a *notificationv1.Alert, item dispatch.Item) {
-	window := defaultDigestWindow
-	if w := a.Spec.Digest.Window; w != nil && w.Duration > 0 {
-		window = w.Duration
-	}
-	key := item.Provider.String() + "/" + item.Alert.String() + "/" + item.Event.Metadata[event.KeyRevision]
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	g := d.open[key]
-	if g == nil {
-		g = &digest{due: item.Received.Add(window), alert: corev1.ObjectReference{
-			APIVersion: alertKind.GroupVersion().String(), Kind: alertKind.Kind, Namespace: a.Namespace, Name: a.Name, UID: a.UID,
-		}}
-		d.open[key] = g
-	}
-	g.items = append(g.items, item)
-	if len(g.items) >= maxDigestItems {
-		g.due = item.Received
-	}
-	poke(d.wake)
-}
-
-// takeDue returns the digests whose time has come, and when that of the next one comes.
-func (d *digests) takeDue(now time.Time) (out []dispatch.Item, next time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for key, g := range d.open {
-		if g.due.After(now) {
-			if next.IsZero() || g.due.Before(next) {
-				next = g.due
-			}
-			continue
-		}
-		delete(d.open, key)
-		events := make([]*event.Event, len(g.items))
-		for i := range g.items {
-			events[i] = g.items[i].Event
-		}
-		item := g.items[len(g.items)-1]
-		item.Event, item.Received = alert.Digest(g.alert, events), time.Now() // it is news only now
-		out = append(out, item)
-	}
-	return out, next
-}
-
-// memory is what should outlive the process: of which failures people have heard.
-type memory struct {
-	path        string
-	Transitions *alert.Transitions `json:"transitions"`
-	Mails       *providers.Mails   `json:"mails"`
-}
-
-// read takes what an earlier process left.
-func (m *memory) read() error {
-	data, err := os.ReadFile(m.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, m)
-	}
-	if err != nil {
-		return fmt.Errorf("read the memory of notifications: %w", err)
-	}
-	return nil
-}
-
-// write replaces the file if there is something new.
-func (m *memory) write() error {
-	transitions, mails := m.Transitions.Changed(), m.Mails.Changed()
-	if m.path == "" || !transitions && !mails {
-		return nil
-	}
-	data, err := json.Marshal(m)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(m.path), 0o700)
-	}
-	if err == nil {
-		err = os.WriteFile(m.path+".new", data, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(m.path+".new", m.path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the memory of notifications: %w", err)
-	}
-	return nil
-}
+// rememberEvery is how often the memory is written while it changes.
+const rememberEvery = 10 * time.Second
 
 // gatherer sends what had to wait: failures that have lasted long enough, and digests.
 type gatherer struct {
@@ -143,17 +25,26 @@ type gatherer struct {
 	put  func(dispatch.Item)
 	// prune forgets Alerts that are gone.
 	prune func(ctx context.Context)
-	wake  chan struct{}
-	log   logr.Logger
+	// recoveries finds objects that work again without an event.
+	recoveries *recoveries
+	wake       chan struct{}
+	log        logr.Logger
 }
 
-func newGatherer(r *router, mails *providers.Mails, path string) *gatherer {
+func newGatherer(r *router, mails *providers.Mails, kept *keeper) *gatherer {
 	wake := make(chan struct{}, 1)
-	return &gatherer{
-		digests: &digests{open: map[string]*digest{}, wake: wake},
-		memory:  &memory{path: path, Transitions: &alert.Transitions{}, Mails: mails},
-		fire:    r.fire, put: r.outbox.put, prune: r.pruneTransitions, wake: wake, log: r.log,
+	g := &gatherer{
+		memory: &memory{kept: kept, Transitions: &alert.Transitions{}, Mails: mails},
+		fire:   r.fire, put: r.outbox.put, prune: r.pruneTransitions, wake: wake, log: r.log,
 	}
+	g.digests = newDigests(wake, g.early)
+	g.recoveries = newRecoveries(r.m, wake, r.resolve, r.log)
+	return g
+}
+
+// early tells of a digest that does not get its whole window.
+func (g *gatherer) early(d digest) {
+	g.log.Info("too much waits for digests: one is sent before its time", "alert", d.alert.Namespace+"/"+d.alert.Name, "events", len(d.items))
 }
 
 func poke(c chan struct{}) {
@@ -165,6 +56,7 @@ func poke(c chan struct{}) {
 
 // run works until ctx ends; then it sends all digests at once.
 func (g *gatherer) run(ctx context.Context) error {
+	defer g.recoveries.stop()
 	if err := g.memory.read(); err != nil {
 		g.log.Error(err, "failures that people know of may be told once more")
 	}
@@ -187,10 +79,15 @@ func (g *gatherer) run(ctx context.Context) error {
 		if time.Since(written) >= rememberEvery {
 			written = time.Now()
 			g.prune(ctx)
-			if err := g.memory.write(); err != nil {
-				g.log.Error(err, "after a restart some failures may be told once more")
-			}
+			g.remember()
 		}
+	}
+}
+
+// remember writes what is new in the memory.
+func (g *gatherer) remember() {
+	if err := g.memory.write(); err != nil {
+		g.log.Error(err, "after a restart some failures may be told once more")
 	}
 }
 
@@ -204,10 +101,16 @@ func (g *gatherer) due(ctx context.Context) time.Time {
 	for _, item := range items {
 		g.put(item)
 	}
-	if next.IsZero() || !then.IsZero() && then.Before(next) {
-		return then
+	failing := append(g.memory.Transitions.Failing(), g.memory.Mails.Failing()...)
+	return earliest(next, earliest(then, g.recoveries.look(ctx, failing, now)))
+}
+
+// earliest is the earlier of two times, of which zero is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return next
+	return a
 }
 
 func (g *gatherer) stop() {
@@ -215,7 +118,5 @@ func (g *gatherer) stop() {
 	for _, item := range items {
 		g.put(item)
 	}
-	if err := g.memory.write(); err != nil {
-		g.log.Error(err, "after a restart some failures may be told once more")
-	}
+	g.memory.kept.close()
 }

@@ -3,20 +3,21 @@ package notify
 import (
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/gitops-toolkit/flux/api/meta"
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
-	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
 
 // ready posts until an inbox hears, and empties it.
@@ -145,53 +146,57 @@ func TestStopSendsDigests(t *testing.T) {
 	}
 }
 
-// A digest is news when its window ends, however long that was.
-func TestDigestIsNews(t *testing.T) {
-	t.Parallel()
-	d := &digests{open: map[string]*digest{}, wake: make(chan struct{}, 1)}
+func withDigest(t *testing.T) *notificationv1.Alert {
+	t.Helper()
 	a := &notificationv1.Alert{}
 	if err := yaml.Unmarshal([]byte("spec: {digest: {window: 2h}}"), a); err != nil {
 		t.Fatal(err)
 	}
-	d.add(a, dispatch.Item{Event: &event.Event{}, Received: time.Now().Add(-3 * time.Hour)})
-	if out, _ := d.takeDue(time.Now()); len(out) != 1 || time.Since(out[0].Received) > time.Minute {
-		t.Errorf("got %+v", out)
+	return a
+}
+
+// Revisions without number do not make memory without bound: the oldest digests go early, and nothing is lost.
+func TestDigestsAreBounded(t *testing.T) {
+	t.Parallel()
+	early := 0
+	d := newDigests(make(chan struct{}, 1), func(digest) { early++ })
+	a, now, sent := withDigest(t), time.Now(), 0
+	add := func(i int, revision string) {
+		d.add(a, dispatch.Item{Received: now.Add(time.Duration(i) * time.Millisecond), Event: &event.Event{
+			InvolvedObject: corev1.ObjectReference{Name: fmt.Sprint(i)}, Metadata: map[string]string{event.KeyRevision: revision},
+		}})
+	}
+	for i := range 3 * maxDigests {
+		add(i, fmt.Sprint(i))
+		if i%100 == 0 {
+			out, _ := d.takeDue(now.Add(time.Duration(i) * time.Millisecond))
+			sent += len(out)
+		}
+	}
+	out, _ := d.takeDue(now.Add(3 * maxDigests * time.Millisecond))
+	if sent += len(out); sent != 2*maxDigests || early != sent || len(d.open) != maxDigests {
+		t.Errorf("%d sent, %d of them early, %d open", sent, early, len(d.open))
+	}
+	for i := range maxHeld {
+		add(3*maxDigests+i, fmt.Sprint("many", i%50))
+	}
+	if out, _ = d.takeDue(now.Add(time.Hour)); len(out) == 0 || d.held > maxHeld {
+		t.Errorf("%d sent, %d events held", len(out), d.held)
+	}
+	d.takeDue(now.Add(24 * time.Hour))
+	if d.held != 0 || len(d.open) != 0 {
+		t.Errorf("%d events and %d digests are left", d.held, len(d.open))
 	}
 }
 
-// What people were told outlives the process.
-func TestMemory(t *testing.T) {
+// A digest is news when its window ends, however long that was.
+func TestDigestIsNews(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "deep", "memory.json")
-	open := func() *memory {
-		m := &memory{path: path, Transitions: &alert.Transitions{}, Mails: providers.NewMails()}
-		if err := m.read(); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	a := &notificationv1.Alert{Spec: notificationv1.AlertSpec{Transitions: &notificationv1.Transitions{}}}
-	a.UID = "u"
-	e := &event.Event{InvolvedObject: corev1.ObjectReference{Kind: "X", Name: "x"}, Severity: "error"}
-	m := open()
-	if m.Transitions.Observe(a, e, time.Now()) == nil {
-		t.Fatal("a first failure is not told")
-	}
-	if err := m.write(); err != nil {
-		t.Fatal(err)
-	}
-	m = open()
-	if m.Transitions.Observe(a, e, time.Now()) != nil {
-		t.Error("a failure is told again after a restart")
-	}
-	e.Severity, e.Reason = "info", "ReconciliationSucceeded"
-	if m.Transitions.Observe(a, e, time.Now()) == nil {
-		t.Error("its end is not told")
-	}
-	m.Transitions.Observe(a, &event.Event{Severity: "error"}, time.Now())
-	m.Transitions.Forget(func(types.UID) bool { return false })
-	if m.Transitions.Observe(a, &event.Event{Severity: "error"}, time.Now()) == nil {
-		t.Error("the failures of an Alert that is gone are remembered")
+	d := newDigests(make(chan struct{}, 1), func(digest) {})
+	a := withDigest(t)
+	d.add(a, dispatch.Item{Event: &event.Event{}, Received: time.Now().Add(-3 * time.Hour)})
+	if out, _ := d.takeDue(time.Now()); len(out) != 1 || time.Since(out[0].Received) > time.Minute {
+		t.Errorf("got %+v", out)
 	}
 }
 
@@ -240,7 +245,63 @@ func TestMatchRepository(t *testing.T) {
 	if got := fmt.Sprint(asked()); got != "[main ssh]" {
 		t.Errorf("a push that leads back asks %s", got)
 	}
+	l.source("tags", "https://git.example/org/fleet", ", ref: {semver: '>=1'}")
+	for name, event := range map[string]string{"a ping": "ping", "a star": "star", "an issue": "issues"} {
+		body := `{"action":"created","zen":"Keep it logically awesome.","repository":{"clone_url":"https://git.example/org/fleet.git"}}`
+		if code := l.call("POST", first, body, map[string]string{"Content-Type": "application/json", "X-GitHub-Event": event, "X-Hub-Signature-256": "sha256=" + hexHMAC("sample-token", body)}); code != http.StatusOK {
+			t.Errorf("%s is answered %d", name, code)
+		}
+		if got := asked(); got != nil || l.requested("tags") {
+			t.Errorf("%s asks %v", name, got)
+		}
+	}
+	l.pushTags(first)
 	if r := l.receiver("blind", "ValidationFailed", `{type: nexus, secretRef: {name: hook}, matchRepository: true, resources: [{kind: GitRepository, name: "*"}]}`); r != "" {
 		t.Error("a Receiver whose calls name no repository has a path")
+	}
+}
+
+// pushTags pushes several tags at once, for which GitHub makes a call each: one request for the source that follows all.
+func (l *lab) pushTags(path string) {
+	l.Helper()
+	events, err := l.c.Watch(l.ctx, &sourcev1.GitRepositoryList{}, client.InNamespace(l.ns), client.MatchingFields{"metadata.name": "tags"})
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer events.Stop()
+	var calls sync.WaitGroup
+	for _, tag := range []string{"v1.0.0", "v1.1.0", "v2.0.0"} {
+		calls.Go(func() {
+			body := `{"ref":"refs/tags/` + tag + `","before":"0","after":"` + tag + `","repository":{"clone_url":"https://git.example/org/fleet.git"}}`
+			if code := l.call("POST", path, body, map[string]string{"Content-Type": "application/json", "X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256=" + hexHMAC("sample-token", body)}); code != http.StatusOK {
+				l.Errorf("answered %d", code)
+			}
+		})
+	}
+	calls.Wait()
+	marker := &sourcev1.GitRepository{}
+	if err := l.c.Get(l.ctx, client.ObjectKey{Namespace: l.ns, Name: "tags"}, marker); err != nil {
+		l.Fatal(err)
+	}
+	old := marker.DeepCopy()
+	marker.Labels = map[string]string{"end": "here"}
+	if err := l.c.Patch(l.ctx, marker, client.MergeFrom(old)); err != nil {
+		l.Fatal(err)
+	}
+	requests := map[string]bool{}
+	for e := range events.ResultChan() {
+		r, ok := e.Object.(*sourcev1.GitRepository)
+		if !ok {
+			l.Fatalf("the watch says %v", e.Object)
+		}
+		if at := r.Annotations[meta.ReconcileRequestAnnotation]; at != "" {
+			requests[at] = true
+		}
+		if r.Labels["end"] != "" {
+			break
+		}
+	}
+	if len(requests) != 1 {
+		l.Errorf("three tags of one push are %d requests", len(requests))
 	}
 }

@@ -17,6 +17,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -36,8 +37,8 @@ type lab struct {
 	c             client.WithWatch
 	ns            string
 	events, hooks *httptest.Server
-	// stop ends the controller.
-	stop func()
+	// stop ends the controller; start starts another one, as a new pod would.
+	stop, start func()
 }
 
 func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
@@ -57,6 +58,18 @@ func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	l := &lab{TB: t, ctx: ctx, c: c, ns: testenv.Namespace(t)}
+	l.start = func() { l.run(config, scheme, change) }
+	l.start()
+	t.Cleanup(func() {
+		l.letGo()
+		l.stop()
+	})
+	return l
+}
+
+// run starts a controller with nothing on its disk.
+func (l *lab) run(config *rest.Config, scheme *runtime.Scheme, change []func(*kernel.Settings)) {
+	l.Helper()
 	settings := kernel.Defaults()
 	settings.RuntimeNamespace, settings.MinRetryDelay = l.ns, 50*time.Millisecond
 	for _, f := range change {
@@ -66,13 +79,13 @@ func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 		Scheme: scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.ns, Log: logr.Discard(), GracefulShutdownTimeout: time.Second,
 	})
 	if err != nil {
-		t.Fatal(err)
+		l.Fatal(err)
 	}
 	events, hooks := http.NewServeMux(), http.NewServeMux()
 	if err := Register(process.Controller("notification-controller", settings), Options{
-		Events: events.Handle, Hooks: hooks.Handle, RateLimitInterval: 5 * time.Minute, Dir: t.TempDir(),
+		Events: events.Handle, Hooks: hooks.Handle, RateLimitInterval: 5 * time.Minute, Dir: l.TempDir(),
 	}); err != nil {
-		t.Fatal(err)
+		l.Fatal(err)
 	}
 	run, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -80,17 +93,12 @@ func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 	l.stop = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
-			t.Errorf("the process ended with %v", err)
+			l.Errorf("the process ended with %v", err)
 		}
 	})
-	t.Cleanup(func() {
-		l.letGo()
-		l.stop()
-	})
 	l.events, l.hooks = httptest.NewServer(events), httptest.NewServer(hooks)
-	t.Cleanup(l.events.Close)
-	t.Cleanup(l.hooks.Close)
-	return l
+	l.Cleanup(l.events.Close)
+	l.Cleanup(l.hooks.Close)
 }
 
 // letGo deletes what has finalizers while the controller still runs.

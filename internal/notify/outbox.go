@@ -49,7 +49,7 @@ func (o *outbox) put(item dispatch.Item) {
 
 // run delivers until ctx ends and feed has returned, which puts items until then; after that it empties the
 // queues for a while and spools the rest.
-func (o *outbox) run(ctx context.Context, spool string, feed func(context.Context) error) error {
+func (o *outbox) run(ctx context.Context, spool dispatch.Spool, feed func(context.Context) error) error {
 	lines, err := dispatch.New(dispatch.Options{Deliver: o.deliver, Failed: o.failed, Group: windowOf, Patient: mustArrive, Spool: spool})
 	if err != nil {
 		o.log.Error(err, "events that an earlier process left were not read")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,8 +63,9 @@ func (r *router) route(ctx context.Context, e *event.Event) {
 		wanted++
 		news := e
 		if a.Spec.Transitions != nil {
-			if news = r.gather.memory.Transitions.Observe(a, e, time.Now()); news == nil {
-				poke(r.gather.wake)
+			news = r.gather.memory.Transitions.Observe(a, e, time.Now())
+			poke(r.gather.wake)
+			if news == nil {
 				continue
 			}
 		}
@@ -117,6 +119,9 @@ func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event
 	item := dispatch.Item{
 		Provider: key, Type: p.Spec.Type, Alert: client.ObjectKeyFromObject(a), Event: composed, Received: time.Now(),
 	}
+	if composed.Succeeded() || composed.Metadata[alert.KeyTransition] == alert.Resolved {
+		r.gather.memory.Mails.Ending(p.UID, a.UID, composed.Object())
+	}
 	aboutOne := t.Class == alert.CommitStatus || t.Class == alert.ChangeRequest || e.Own(event.KeyCommitStatus) != ""
 	if a.Spec.Digest != nil && !aboutOne {
 		r.gather.digests.add(a, item)
@@ -138,17 +143,43 @@ func (r *router) fire(ctx context.Context, key types.NamespacedName, e *event.Ev
 	}
 }
 
+// resolve tells an Alert that an object of which it knows that it fails works again, or is no more. It returns false
+// where that must wait.
+func (r *router) resolve(ctx context.Context, key types.NamespacedName, e *event.Event) bool {
+	a := &notificationv1.Alert{}
+	if err := r.m.Client().Get(ctx, key, a); err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	if a.Spec.Suspend {
+		return false
+	}
+	news := r.gather.memory.Transitions.Resolve(a, e)
+	if a.Spec.Transitions == nil {
+		news = alert.Marked(e, alert.Resolved) // a mail told of the failure
+	}
+	if news == nil {
+		return true // nobody has heard of it
+	}
+	if _, err := r.dispatch(ctx, a, news); err != nil {
+		r.log.Error(err, "failed to dispatch notification", "alert", alertKeys(a), "eventInvolvedObject", e.InvolvedObject)
+		r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", e.Object(), err))
+	}
+	return true
+}
+
 // pruneTransitions forgets the failures that Alerts which are gone have seen.
 func (r *router) pruneTransitions(ctx context.Context) {
 	alerts := &notificationv1.AlertList{}
 	if err := r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy); err != nil {
 		return
 	}
-	exists := make(map[types.UID]bool, len(alerts.Items))
+	exists, named := make(map[types.UID]bool, len(alerts.Items)), make(map[types.NamespacedName]bool, len(alerts.Items))
 	for i := range alerts.Items {
 		exists[alerts.Items[i].UID] = alerts.Items[i].Spec.Transitions != nil
+		named[client.ObjectKeyFromObject(&alerts.Items[i])] = true
 	}
 	r.gather.memory.Transitions.Forget(func(uid types.UID) bool { return exists[uid] })
+	r.gather.memory.Mails.Forget(func(name types.NamespacedName) bool { return named[name] })
 }
 
 // filter compiles an Alert once for each generation.

@@ -29,3 +29,6 @@ func AddToScheme(s *runtime.Scheme) error {
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }
+
+// MemoryName is the ConfigMap in which notification-controller keeps, in its own namespace, what outlives its pod.
+const MemoryName = "notification-controller-memory"

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
@@ -104,7 +105,9 @@ func (u *uninstaller) run(ctx context.Context) error {
 	}
 	u.Log.Actionf("deleting toolkit.fluxcd.io custom resource definitions")
 	u.deleteAll(ctx, kinds.CRDs, cluster.ListOptions{Labels: kinds.PartOf})
-	if !u.keepNamespace {
+	if u.keepNamespace {
+		u.delete(ctx, kinds.ConfigMaps, u.Namespace, notificationv1.MemoryName)
+	} else {
 		u.delete(ctx, kinds.Namespaces, "", u.Namespace)
 	}
 	u.Log.Successf("uninstall finished")

@@ -143,7 +143,7 @@ func TestTell(t *testing.T) {
 		e.Reason, e.Metadata[group+"/commit_status"] = "ReconciliationSucceeded", "update"
 	})
 	for class, want := range map[Class]Refusal{Message: "", Raw: "", CommitStatus: "", ChangeRequest: NoChangeRequest} {
-		told := Tell(class, marked(update, Resolved))
+		told := Tell(class, Marked(update, Resolved))
 		if got := Admit(class, told); got != want {
 			t.Errorf("class %d: %q, want %q", class, got, want)
 		}

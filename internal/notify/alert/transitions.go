@@ -3,6 +3,7 @@ package alert
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,8 +37,18 @@ type Failure struct {
 	UID   types.UID            `json:"uid"`
 	// Due is when it is sent, unless the object works again before; zero: it was sent.
 	Due time.Time `json:"due,omitzero"`
+	// At is when the latest event that tells of it came.
+	At time.Time `json:"at"`
 	// Event is the latest of those that tell of it.
 	Event *event.Event `json:"event"`
+}
+
+// Failing is an object that is known to fail, and the Alert that knows.
+type Failing struct {
+	Alert types.NamespacedName
+	// At is when it was last heard to fail.
+	At    time.Time
+	Event *event.Event
 }
 
 // Observe takes an event that an Alert may want. It returns what to send now: the event with
@@ -51,9 +62,25 @@ func (t *Transitions) Observe(a *notificationv1.Alert, e *event.Event, now time.
 	case e.IsError() && failure == nil:
 		return t.begin(key, a, e, now)
 	case e.IsError():
-		failure.Event, t.changed = e, true
+		failure.Event, failure.At, t.changed = e, now, true
 		return nil
-	case failure == nil || !e.Succeeded():
+	case !e.Succeeded():
+		return nil
+	}
+	return t.end(key, e)
+}
+
+// Resolve ends the failure of an object that works again without an event that says so. It returns what to send, or
+// nil.
+func (t *Transitions) Resolve(a *notificationv1.Alert, e *event.Event) *event.Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.end(string(a.UID)+"/"+e.Object(), e)
+}
+
+func (t *Transitions) end(key string, e *event.Event) *event.Event {
+	failure := t.failures[key]
+	if failure == nil {
 		return nil
 	}
 	delete(t.failures, key)
@@ -61,23 +88,34 @@ func (t *Transitions) Observe(a *notificationv1.Alert, e *event.Event, now time.
 	if !failure.Due.IsZero() {
 		return nil // nobody has heard of it
 	}
-	return marked(e, Resolved)
+	return Marked(e, Resolved)
+}
+
+// Failing lists the objects that are known to fail.
+func (t *Transitions) Failing() []Failing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]Failing, 0, len(t.failures))
+	for _, f := range t.failures {
+		out = append(out, Failing{f.Alert, f.At, f.Event})
+	}
+	return out
 }
 
 func (t *Transitions) begin(key string, a *notificationv1.Alert, e *event.Event, now time.Time) *event.Event {
 	if len(t.failures) >= maxFailures {
-		return marked(e, Fired) // rather a message too many than a failure untold
+		return Marked(e, Fired) // rather a message too many than a failure untold
 	}
 	if t.failures == nil {
 		t.failures = map[string]*Failure{}
 	}
-	f := &Failure{Alert: types.NamespacedName{Namespace: a.Namespace, Name: a.Name}, UID: a.UID, Event: e}
+	f := &Failure{Alert: types.NamespacedName{Namespace: a.Namespace, Name: a.Name}, UID: a.UID, At: now, Event: e}
 	t.failures[key], t.changed = f, true
 	if threshold := a.Spec.Transitions.Threshold; threshold != nil && threshold.Duration > 0 {
 		f.Due = now.Add(threshold.Duration)
 		return nil
 	}
-	return marked(e, Fired)
+	return Marked(e, Fired)
 }
 
 // TakeDue returns the failures that have lasted long enough, as sent from now on, and when the next
@@ -90,7 +128,7 @@ func (t *Transitions) TakeDue(now time.Time) (due []Failure, next time.Time) {
 		case f.Due.IsZero():
 		case !f.Due.After(now):
 			f.Due, t.changed = time.Time{}, true
-			due = append(due, Failure{Alert: f.Alert, UID: f.UID, Event: marked(f.Event, Fired)})
+			due = append(due, Failure{Alert: f.Alert, UID: f.UID, Event: Marked(f.Event, Fired)})
 		case next.IsZero() || f.Due.Before(next):
 			next = f.Due
 		}
@@ -110,8 +148,8 @@ func (t *Transitions) Forget(exists func(types.UID) bool) {
 	}
 }
 
-// marked is the event with the transition among the controller's metadata.
-func marked(e *event.Event, transition string) *event.Event {
+// Marked is the event with the transition among the controller's metadata.
+func Marked(e *event.Event, transition string) *event.Event {
 	metadata := map[string]string{e.Group() + "/" + KeyTransition: transition}
 	for k, v := range e.Metadata {
 		metadata[k] = v
@@ -140,11 +178,34 @@ func (t *Transitions) Changed() bool {
 	return was
 }
 
-// MarshalJSON writes the memory.
-func (t *Transitions) MarshalJSON() ([]byte, error) {
+// Touch lets Changed tell once more that there is something to write.
+func (t *Transitions) Touch() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return json.Marshal(t.failures)
+	t.changed = true
+}
+
+// Snapshot is what to write of the memory, as JSON: the newest failures, of those that were told only what their end
+// has to say.
+func (t *Transitions) Snapshot(most int) any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[string]Failure, len(t.failures))
+	for key, f := range t.failures {
+		brief := *f
+		if f.Due.IsZero() {
+			brief.Event = f.Event.Brief()
+		}
+		out[key] = brief
+	}
+	if len(out) <= most {
+		return out
+	}
+	keys := slices.SortedFunc(maps.Keys(out), func(a, b string) int { return out[b].At.Compare(out[a].At) })
+	for _, old := range keys[most:] {
+		delete(out, old)
+	}
+	return out
 }
 
 // UnmarshalJSON reads it back. What happened since comes on top.

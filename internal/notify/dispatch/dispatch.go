@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,10 @@ func New(options Options) (*Dispatcher, error) {
 		options: options.withDefaults(), hard: hard, cancel: cancel,
 		draining: make(chan struct{}), lines: map[types.NamespacedName]*line{},
 	}
-	items, err := readSpool(d.options.Spool)
+	if d.options.Spool == nil {
+		return d, nil
+	}
+	items, err := d.options.Spool.Read()
 	for _, item := range items {
 		d.Enqueue(item)
 	}
@@ -92,11 +96,12 @@ func (d *Dispatcher) enqueue(item Item) (dropped *Item) {
 	return dropped
 }
 
-// laneOf keeps what has an order, or belongs together, in one lane.
+// laneOf keeps what has an order, or belongs together, in one lane. The groups of one Alert have an order too: the end
+// of a failure must not overtake its beginning.
 func (d *Dispatcher) laneOf(item Item) int {
 	name := item.Event.Object()
-	if key, window := d.options.Group(item); window > 0 {
-		name = key
+	if _, window := d.options.Group(item); window > 0 {
+		name = item.Alert.String()
 	}
 	h := fnv.New32a()
 	_, _ = io.WriteString(h, name)
@@ -322,5 +327,9 @@ func (d *Dispatcher) Stop(grace time.Duration) error {
 	d.working.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return writeSpool(d.options.Spool, d.rest)
+	if len(d.rest) == 0 || d.options.Spool == nil {
+		return nil
+	}
+	slices.SortStableFunc(d.rest, func(a, b Item) int { return a.Received.Compare(b.Received) })
+	return d.options.Spool.Write(d.rest)
 }

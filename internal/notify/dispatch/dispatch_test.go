@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,11 @@ type world struct {
 
 func (w *world) options(spool string) Options {
 	w.attempts = map[string]int{}
-	return Options{Deliver: w.deliver, Failed: w.fail, Spool: spool}
+	o := Options{Deliver: w.deliver, Failed: w.fail}
+	if spool != "" {
+		o.Spool = FileSpool(spool)
+	}
+	return o
 }
 
 func (w *world) deliver(ctx context.Context, items []Item) error {
@@ -351,4 +356,55 @@ func TestGroupsAreGathered(t *testing.T) {
 			t.Errorf("a stop waits for no window: %v %v", w.delivered, err)
 		}
 	})
+}
+
+// The end of a failure does not overtake the failure, which the provider does not take yet.
+func TestGroupsOfAnAlertKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{answer: func(_ context.Context, i Item, attempt int) error {
+			if i.Event.Severity == "error" && attempt < 4 {
+				return passing{}
+			}
+			return nil
+		}}
+		o := w.options("")
+		o.Patient = func(Item) bool { return true }
+		o.Group = func(i Item) (string, time.Duration) { return i.Alert.Name + i.Event.Severity, 15 * time.Second }
+		d := start(t, w, o)
+		for _, severity := range []string{"error", "info"} {
+			i := item("relay", "app", severity)
+			i.Alert.Name, i.Event.Severity = "all", severity
+			d.Enqueue(i)
+			time.Sleep(16 * time.Second)
+		}
+		d.working.Wait()
+		if got := fmt.Sprint(w.delivered, w.failed); got != "[error info] []" {
+			t.Errorf("delivered and failed %s", got)
+		}
+	})
+}
+
+// A spool for a place of bounded size keeps the newest.
+func TestEncodeFits(t *testing.T) {
+	t.Parallel()
+	var items []Item
+	for i := range 3000 {
+		one := item("p", fmt.Sprint("app", i), strings.Repeat(fmt.Sprint(i*7919), 20))
+		items = append(items, one)
+	}
+	data, dropped, err := Encode(items, 20_000)
+	if err != nil || len(data) > 20_000 || dropped == 0 || dropped > 2900 {
+		t.Fatalf("%d bytes, %d dropped, %v", len(data), dropped, err)
+	}
+	back, err := Decode(data)
+	if err != nil || len(back) != len(items)-dropped || back[len(back)-1].Event.Message != items[2999].Event.Message {
+		t.Errorf("%d of %d items, %v", len(back), len(items)-dropped, err)
+	}
+	if whole, dropped, err := Encode(items[:5], 20_000); err != nil || dropped != 0 || len(whole) == 0 {
+		t.Errorf("%d dropped, %v", dropped, err)
+	}
+	if _, err := Decode([]byte("not gzip")); err == nil {
+		t.Error("something else is read")
+	}
 }

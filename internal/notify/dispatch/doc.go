@@ -9,11 +9,11 @@
 // up. While a provider fails, each of the events behind gets one attempt, until one succeeds. Items
 // that must arrive are repeated for as long as they are news, and those behind them wait.
 //
-// Items of a group, such as all failures of one revision for one mail, share a lane, and the first of
-// them waits a while for the others.
+// Items of a group, such as all failures of one revision for one mail, go together: the first of them waits a while
+// for the others. The groups of one Alert share a lane, so a recovery never arrives before what it ends.
 //
 // A stop lets the lanes finish for a while. What is left then, retries included, is written to a
-// spool file, and enqueued before anything else at the next start: deliveries are at least once.
+// spool, and enqueued before anything else at the next start: deliveries are at least once.
 package dispatch
 
 import (
@@ -56,6 +56,14 @@ var ErrOverflow = errors.New("the queue of the provider is full, its oldest even
 // ErrExpired is the fate of an item that was never delivered while it was news.
 var ErrExpired = errors.New("the provider did not take the event in time")
 
+// Spool keeps items from one process to the next.
+type Spool interface {
+	// Read takes what is there, in order.
+	Read() ([]Item, error)
+	// Write replaces it.
+	Write(items []Item) error
+}
+
 // Retryable is implemented by errors that know whether another attempt may help, and after how long;
 // zero means the usual back-off. Other errors are not retried.
 type Retryable interface {
@@ -84,8 +92,8 @@ type Options struct {
 	MaxPause time.Duration
 	// MaxAge of an event that is still sent, 1 h.
 	MaxAge time.Duration
-	// Spool is the file for what a stop leaves; empty: it is lost.
-	Spool string
+	// Spool keeps what a stop leaves; nil: it is lost.
+	Spool Spool
 }
 
 func (o Options) withDefaults() Options {

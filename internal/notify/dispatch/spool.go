@@ -2,47 +2,47 @@ package dispatch
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
 const (
-	// maxSpooled is how many items the spool keeps, the newest ones.
+	// maxSpooled is how many items a spool keeps, the newest ones.
 	maxSpooled = 10_000
-	// maxLine is the longest item in the spool, in bytes.
+	// maxLine is the longest item in a spool, in bytes.
 	maxLine = 8 << 20
 )
 
-// writeSpool replaces the spool with items, one JSON object a line, in the order in which they came.
-func writeSpool(path string, items []Item) error {
+// FileSpool is a spool in a file, one JSON object a line. Empty, it keeps nothing.
+type FileSpool string
+
+// Write implements Spool.
+func (path FileSpool) Write(items []Item) error {
 	if path == "" || len(items) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(items, func(a, b Item) int { return a.Received.Compare(b.Received) })
 	items = items[max(0, len(items)-maxSpooled):]
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(string(path))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("spool %d events: %w", len(items), err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".spool-*")
+	f, err := os.CreateTemp(dir, ".spool-*")
 	if err != nil {
 		return fmt.Errorf("spool %d events: %w", len(items), err)
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // it is gone when all went well
 	w := bufio.NewWriter(f)
-	out := json.NewEncoder(w)
-	for _, item := range items {
-		if err = out.Encode(item); err != nil {
-			break
-		}
-	}
+	err = writeLines(w, items)
 	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(f.Name(), string(path))
 	}
 	if err != nil {
 		return fmt.Errorf("spool %d events: %w", len(items), err)
@@ -50,12 +50,12 @@ func writeSpool(path string, items []Item) error {
 	return nil
 }
 
-// readSpool takes what the spool holds and removes it. Lines that cannot be read are left out.
-func readSpool(path string) ([]Item, error) {
+// Read implements Spool. Lines that cannot be read are left out.
+func (path FileSpool) Read() ([]Item, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(string(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -63,15 +63,60 @@ func readSpool(path string) ([]Item, error) {
 		return nil, fmt.Errorf("read the spool: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // read only
-	var items []Item
-	lines := bufio.NewScanner(f)
+	return readLines(f), os.Remove(string(path))
+}
+
+// Encode packs the newest items into at most limit bytes, for a spool elsewhere, and tells how many did not fit.
+func Encode(items []Item, limit int) (data []byte, dropped int, err error) {
+	fit := items[max(0, len(items)-maxSpooled):]
+	for {
+		var out bytes.Buffer
+		w := gzip.NewWriter(&out)
+		if err := errors.Join(writeLines(w, fit), w.Close()); err != nil {
+			return nil, len(items), fmt.Errorf("encode %d events: %w", len(items), err)
+		}
+		if out.Len() <= limit || len(fit) == 0 {
+			return out.Bytes(), len(items) - len(fit), nil
+		}
+		// A little less than what is in proportion, and always less.
+		fit = fit[len(fit)-min(len(fit)-1, len(fit)*limit/out.Len()*9/10):]
+	}
+}
+
+// maxUnpacked bounds what a packed spool may hold, in bytes.
+const maxUnpacked = 64 << 20
+
+// Decode reads what Encode has packed.
+func Decode(data []byte) ([]Item, error) {
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("read the spool: %w", err)
+	}
+	return readLines(io.LimitReader(r, maxUnpacked)), nil
+}
+
+func writeLines(w io.Writer, items []Item) error {
+	out := json.NewEncoder(w)
+	for _, item := range items {
+		if err := out.Encode(item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readLines(r io.Reader) (items []Item) {
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() && len(items) < maxSpooled {
 		item := Item{}
-		if json.Unmarshal(lines.Bytes(), &item) != nil || item.Event == nil || item.Received.After(time.Now()) {
+		if json.Unmarshal(lines.Bytes(), &item) != nil || item.Event == nil {
 			continue
+		}
+		if now := time.Now(); item.Received.After(now) {
+			item.Received = now // another machine's clock was ahead
 		}
 		items = append(items, item)
 	}
-	return items, os.Remove(path)
+	return items
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,9 @@ const (
 
 // ReasonProgressing is the reason of events that only say that work goes on.
 const ReasonProgressing = "Progressing"
+
+// ReasonDeleted is the reason of events that an object which failed is no more.
+const ReasonDeleted = "Deleted"
 
 // AnnotationPrefix of metadata that comes from annotations of the object.
 const AnnotationPrefix = "event.toolkit.fluxcd.io/"
@@ -132,4 +136,35 @@ func (e *Event) Succeeded() bool {
 		return !e.IsError()
 	}
 	return !e.IsError() && (strings.HasSuffix(e.Reason, "Succeeded") || strings.HasSuffix(e.Reason, "Succeed"))
+}
+
+// Brief is what has to be kept of a failure that was told: about whom, by whom, and what people wrote on the object.
+func (e *Event) Brief() *Event {
+	out := &Event{
+		InvolvedObject: e.InvolvedObject, Severity: e.Severity, Timestamp: e.Timestamp, Reason: e.Reason,
+		ReportingController: e.ReportingController, ReportingInstance: e.ReportingInstance,
+	}
+	for k, v := range e.Metadata {
+		if strings.HasPrefix(k, AnnotationPrefix) {
+			if out.Metadata == nil {
+				out.Metadata = map[string]string{}
+			}
+			out.Metadata[k] = v
+		}
+	}
+	return out
+}
+
+// Recovered is the event that an object of which e says that it fails works again, or is no more, in the words of
+// its condition.
+func (e *Event) Recovered(now time.Time, reason, message, revision string) *Event {
+	out := e.Brief()
+	out.Severity, out.Timestamp, out.Reason, out.Message = SeverityInfo, metav1.NewTime(now), reason, message
+	if revision != "" {
+		if out.Metadata == nil {
+			out.Metadata = map[string]string{}
+		}
+		out.Metadata[e.Group()+"/"+KeyRevision] = revision
+	}
+	return out
 }

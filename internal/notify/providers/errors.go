@@ -114,10 +114,7 @@ func (c *Config) mask(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
-	for _, secret := range c.credentials() {
-		text = strings.ReplaceAll(text, secret, "*****")
-	}
+	text := c.hide(err.Error())
 	e := &Error{}
 	if !errors.As(err, &e) {
 		return &Error{text: text, again: errors.Is(err, context.DeadlineExceeded)}
@@ -125,6 +122,14 @@ func (c *Config) mask(err error) error {
 	out := *e
 	out.text = text
 	return &out
+}
+
+// hide replaces credentials in a text.
+func (c *Config) hide(text string) string {
+	for _, secret := range c.credentials() {
+		text = strings.ReplaceAll(text, secret, "*****")
+	}
+	return text
 }
 
 // shortest credential that is masked; hiding shorter ones would garble every text.

@@ -1,10 +1,17 @@
 package providers
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 func init() {
@@ -32,7 +39,45 @@ func newGitea(c *Config) (*gitea, error) {
 		return nil, err
 	}
 	g.auth = header("Authorization", "token "+token)
+	if os.Getenv("NOTIFIER_GITEA_DEBUG") == "true" {
+		client := *c.HTTP
+		client.Transport = &logged{client.Transport, c, ctrllog.Log.WithName("gitea")}
+		c.HTTP = &client
+	}
 	return g, nil
+}
+
+// logged logs requests and their answers, without credentials.
+type logged struct {
+	http.RoundTripper
+	c   *Config
+	log logr.Logger
+}
+
+// maxLogged is how much of an answer is logged, in bytes.
+const maxLogged = 4 << 10
+
+// RoundTrip implements http.RoundTripper.
+func (l *logged) RoundTrip(r *http.Request) (*http.Response, error) {
+	began := time.Now()
+	resp, err := l.RoundTripper.RoundTrip(r)
+	log := l.log.WithValues("method", r.Method, "url", l.c.hide(r.URL.Redacted()), "duration", time.Since(began).String())
+	if err != nil {
+		log.Error(l.c.mask(unreachable(err)), "Gitea was not reached")
+		return resp, err
+	}
+	begin, _ := io.ReadAll(io.LimitReader(resp.Body, maxLogged))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(begin), resp.Body), resp.Body}
+	log.Info("Gitea has answered", "status", resp.StatusCode, "body", l.c.hide(string(begin)))
+	return resp, nil
+}
+
+// CloseIdleConnections lets go of connections.
+func (l *logged) CloseIdleConnections() {
+	(&http.Client{Transport: l.RoundTripper}).CloseIdleConnections()
 }
 
 func (g *gitea) repo(parts ...string) string {

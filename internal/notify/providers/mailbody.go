@@ -14,7 +14,7 @@ import (
 const (
 	plainMail = `{{.Intro}}
 {{range .Entries}}
-* {{.Object}}{{if .Recovered}} (works again){{end}}
+* {{.Object}}{{if .Gone}} (was deleted){{else if .Recovered}} (works again){{end}}
   {{.Reason}}, {{when .At}}
 {{indent .Message}}
 {{- range .Fields}}
@@ -41,7 +41,7 @@ Sent by Flux for the Alert {{.Alert}}.
 <div style="padding:8px 24px 24px">
 <p style="margin:16px 0 8px">{{.Intro}}</p>
 {{range .Entries}}<div style="margin:12px 0;padding:12px 16px;border-left:4px solid {{if .Failure}}#b3261e{{else}}#1a6d3a{{end}};background:#f8f9fa">
-<div><strong>{{.Object}}</strong>{{if .Recovered}} works again{{end}}</div>
+<div><strong>{{.Object}}</strong>{{if .Gone}} was deleted{{else if .Recovered}} works again{{end}}</div>
 <div style="color:#57606a;font-size:13px">{{.Reason}}, {{when .At}}</div>
 <pre style="margin:8px 0 0;white-space:pre-wrap;word-break:break-word;font-family:ui-monospace,SFMono-Regular,Consolas,monospace;font-size:13px">{{.Message}}</pre>
 {{if .Fields}}<table style="margin-top:8px;border-collapse:collapse;font-size:13px">{{range .Fields}}<tr><td style="padding:2px 16px 2px 0;color:#57606a;vertical-align:top">{{.Key}}</td><td style="padding:2px 0;word-break:break-all">{{.Value}}</td></tr>{{end}}</table>{{end}}

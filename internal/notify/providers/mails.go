@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 )
 
@@ -42,11 +43,67 @@ func (m *Mails) Changed() bool {
 	return was
 }
 
-// MarshalJSON writes the memory.
-func (m *Mails) MarshalJSON() ([]byte, error) {
+// Snapshot is what to write of the memory, as JSON: what broke last, and the newest threads.
+func (m *Mails) Snapshot(most int) any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return json.Marshal(mailsOnDisk{m.broken, m.threads})
+	return mailsOnDisk{
+		newest(m.broken, most, func(b brokenObject) time.Time { return b.At }),
+		newest(m.threads, most, func(at time.Time) time.Time { return at }),
+	}
+}
+
+// newest copies the entries of the latest times.
+func newest[V any](in map[string]V, most int, at func(V) time.Time) map[string]V {
+	out := maps.Clone(in)
+	if len(out) <= most {
+		return out
+	}
+	keys := slices.SortedFunc(maps.Keys(in), func(a, b string) int { return at(in[b]).Compare(at(in[a])) })
+	for _, old := range keys[most:] {
+		delete(out, old)
+	}
+	return out
+}
+
+// Failing lists the objects whose failure was mailed, and whose end nobody has put into words yet.
+func (m *Mails) Failing() []alert.Failing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []alert.Failing
+	for _, b := range m.broken {
+		if b.Event != nil && !b.ending {
+			out = append(out, alert.Failing{Alert: b.Alert, At: b.At, Event: b.Event})
+		}
+	}
+	return out
+}
+
+// Ending notes that the end of an object's failure is on its way to the mails of an Alert.
+func (m *Mails) Ending(provider, alert types.UID, object string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := mailKey(provider, alert, object)
+	if b, broken := m.broken[key]; broken {
+		b.ending = true
+		m.broken[key] = b
+	}
+}
+
+func mailKey(provider, alert types.UID, object string) string {
+	return string(provider) + "/" + string(alert) + "/" + object
+}
+
+// Forget drops what Alerts remember that are no more.
+func (m *Mails) Forget(exists func(types.NamespacedName) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, b := range m.broken {
+		if b.Event != nil && !exists(b.Alert) {
+			delete(m.broken, key)
+			m.changed = true
+		}
+	}
 }
 
 // UnmarshalJSON reads it back. What happened since comes on top.
@@ -77,6 +134,11 @@ type brokenObject struct {
 	// Thread is the mail that told first.
 	Thread string    `json:"thread"`
 	At     time.Time `json:"at"`
+	// Alert that it was mailed for, and the event, in brief.
+	Alert types.NamespacedName `json:"alert"`
+	Event *event.Event         `json:"event,omitempty"`
+	// ending says that a mail about its end is on its way.
+	ending bool
 }
 
 // maxBroken bounds the memory of Mails.
@@ -86,6 +148,9 @@ const maxBroken = 10_000
 func NewMails() *Mails {
 	return &Mails{broken: map[string]brokenObject{}, threads: map[string]time.Time{}}
 }
+
+// unsaid are the keys of metadata that a mail says elsewhere, or not at all.
+var unsaid = map[string]bool{event.KeySummary: true, event.KeyCommitStatus: true, alert.KeyTransition: true}
 
 // letter is what a mail says.
 type letter struct {
@@ -106,8 +171,9 @@ type letter struct {
 type entry struct {
 	Object, Reason, Message string
 	At                      time.Time
-	Failure, Recovered      bool
-	Fields                  []event.Field
+	// Recovered says that the object's failure has ended, Gone that this is because it was deleted.
+	Failure, Recovered, Gone bool
+	Fields                   []event.Field
 }
 
 // compose writes a letter about the events that are news; nil: none is.
@@ -120,14 +186,14 @@ func (m *Mails) compose(provider types.UID, all []*Notification) *letter {
 	l := &letter{broke: map[string]brokenObject{}}
 	for _, n := range all {
 		e := n.Event
-		key := string(provider) + "/" + string(n.Alert.UID) + "/" + e.Object()
+		key := mailKey(provider, n.Alert.UID, e.Object())
 		was, broken := m.broken[key]
 		if again, ok := l.broke[key]; ok {
 			was, broken = again, true
 		}
 		entry := entry{
 			Object: e.Object(), Reason: e.Reason, Message: e.Message, At: e.Timestamp.Time, Failure: e.IsError(),
-			Fields: slices.DeleteFunc(e.Fields(), func(f event.Field) bool { return f.Key == event.KeySummary || f.Key == event.KeyCommitStatus }),
+			Fields: slices.DeleteFunc(e.Fields(), func(f event.Field) bool { return unsaid[f.Key] }),
 		}
 		revision := revisionOf(e)
 		switch {
@@ -135,9 +201,10 @@ func (m *Mails) compose(provider types.UID, all []*Notification) *letter {
 			if broken && was.Revision == revision && was.Reason == e.Reason {
 				continue
 			}
-			l.broke[key] = brokenObject{Revision: revision, Reason: e.Reason, Thread: was.Thread, At: e.Timestamp.Time}
-		case broken && e.Succeeded():
-			entry.Recovered = true
+			l.broke[key] = brokenObject{Revision: revision, Reason: e.Reason, Thread: was.Thread, At: e.Timestamp.Time,
+				Alert: types.NamespacedName{Namespace: n.Alert.Namespace, Name: n.Alert.Name}, Event: e.Brief()}
+		case broken && (e.Succeeded() || e.Metadata[alert.KeyTransition] == alert.Resolved):
+			entry.Recovered, entry.Gone = true, e.Reason == event.ReasonDeleted
 			l.healed = append(l.healed, key)
 			l.thread = cmp.Or(l.thread, was.Thread)
 		case !news(e):
@@ -189,8 +256,9 @@ func (l *letter) finish(provider types.UID, begun map[string]time.Time) {
 
 func (l *letter) words() (subject, intro string) {
 	names := map[string]bool{}
-	recovered := len(l.healed) > 0
+	recovered, works := len(l.healed) > 0, false
 	for _, e := range l.Entries {
+		works = works || e.Recovered && !e.Gone
 		if !recovered || e.Recovered {
 			names[e.Object] = true
 		}
@@ -212,6 +280,8 @@ func (l *letter) words() (subject, intro string) {
 	switch {
 	case l.Failure:
 		return fmt.Sprintf("[Flux] %s %s%s", what, verb("fails", "fail"), at), "This does not work:"
+	case recovered && !works:
+		return fmt.Sprintf("[Flux] %s %s deleted%s", what, verb("was", "were"), at), "This failed, and was deleted:"
 	case recovered:
 		return fmt.Sprintf("[Flux] %s %s again%s", what, verb("works", "work"), at), "This works again:"
 	default:
