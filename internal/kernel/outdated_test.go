@@ -28,8 +28,12 @@ func TestJobsAreOutdatedByReferents(t *testing.T) {
 			t.Errorf("%s: outdated %v", name, p.job.outdated)
 		}
 	}
-	running := &state{trigger: TriggerReference, job: &run{}}
-	if (&engine{}).begin(types.NamespacedName{Name: "a"}, running, obj, logr.Discard()); !running.job.outdated {
-		t.Error("a running job is not outdated by a change")
+	now := time.Now()
+	for _, begun := range []*time.Time{nil, &now} {
+		running := &state{trigger: TriggerReference, job: &run{}}
+		running.job.begun.Store(begun)
+		if (&engine{}).begin(types.NamespacedName{Name: "a"}, running, obj, logr.Discard()); running.job.outdated != (begun != nil) {
+			t.Errorf("a job that began at %v: outdated %v", begun, running.job.outdated)
+		}
 	}
 }

@@ -147,7 +147,7 @@ func (st *state) supersede() {
 // outdate notes that a referent changed while the object's job ran, or after it: the verdict that rests on its
 // result is followed by another look. The caller holds mu.
 func (st *state) outdate(ended *JobResult) {
-	if st.job != nil {
+	if st.job != nil && st.job.begun.Load() != nil { // one that waits for its turn has read nothing yet
 		st.job.outdated = true
 	}
 	if ended != nil {
