@@ -120,6 +120,7 @@ func (j *job) options(ctx context.Context, vars *variables) (build.Options, erro
 	opts := build.Options{
 		Root: j.tree.Dir(), Path: j.t.spec().Path, Spec: buildSpec(j.t.spec()),
 		Decrypt: decryptor, Substitute: vars.step(), Limits: j.c.BuildLimits,
+		Memo: j.c.builds.memo(string(j.t.object.UID)),
 	}
 	if j.c.Remotes != nil {
 		if j.remotes == nil {

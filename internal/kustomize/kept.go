@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/kustomize/build"
 )
 
 // defaultBuildBytes is how much of built objects is kept on disk.
@@ -120,18 +121,53 @@ func (b *builds) put(key string, objects []apply.Object) error {
 	if err != nil {
 		return err
 	}
+	return b.write(b.path(key), content)
+}
+
+// write puts a file among the others, of which the oldest may have to go.
+func (b *builds) write(name string, content []byte) error {
 	if int64(len(content)) > b.max/4 {
 		return nil // one build must not drive out all others
 	}
-	if err := writeFile(b.path(key), content); err != nil {
+	old, _ := os.Stat(name)
+	if err := writeFile(name, content); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if old != nil {
+		b.size -= old.Size()
+	}
 	if b.size += int64(len(content)); b.size > b.max {
 		b.shrink()
 	}
 	return nil
+}
+
+// partsMemo keeps for one Kustomization what the files of its last large build were rendered to.
+type partsMemo struct {
+	kept *builds
+	name string
+}
+
+// memo returns where a Kustomization's next build finds what the last one left, nil when nothing is kept.
+func (b *builds) memo(uid string) build.Memo {
+	if b.dir == "" {
+		return nil
+	}
+	return partsMemo{kept: b, name: filepath.Join(b.dir, "parts-"+uid)}
+}
+
+func (m partsMemo) Load() []byte {
+	content, err := os.ReadFile(m.name)
+	if err != nil {
+		return nil
+	}
+	return content
+}
+
+func (m partsMemo) Store(content []byte) {
+	_ = m.kept.write(m.name, content) // without it the next build takes longer
 }
 
 func writeFile(name string, content []byte) error {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/provider"
+	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 )
 
@@ -71,6 +74,9 @@ type Options struct {
 	Ignored func(path string, dir bool) bool
 
 	Limits Limits
+
+	// Memo, if any, makes a later build of a large directory cost what changed.
+	Memo Memo
 }
 
 // Result is what a build gave.
@@ -156,7 +162,14 @@ type builder struct {
 	custom      bool // a kustomization names an OpenAPI schema
 	shared      bool // kustomize runs beside other builds
 	files       map[Key]string
-	generated   []source // the entries of a generated kustomization.yaml, nil when the path has its own
+	factory     *resource.Factory
+
+	// sources are what a kustomization.yaml names that does nothing else, generated or the path's own, in the target
+	// namespace. memo is what earlier builds know of them, surroundings what references among them could mean.
+	sources      []source
+	namespace    string
+	memo         *memo
+	surroundings [sha256.Size]byte
 
 	secretSources map[string]secretSource // by absolute path
 	decrypted     bool                    // something was
@@ -173,7 +186,7 @@ func newBuilder(ctx context.Context, opts Options) (*builder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the artifact: %w", err)
 	}
-	b := &builder{opts: opts, root: root}
+	b := &builder{opts: opts, root: root, factory: provider.NewDefaultDepProvider().GetResourceFactory()}
 	b.reset(ctx)
 	return b, nil
 }
@@ -183,7 +196,7 @@ func (b *builder) reset(ctx context.Context) {
 	b.fsys = newFileSystem(ctx, b.opts.Limits, b.opts.Mount, b.root)
 	b.fsys.inspect = b.inspect
 	b.dir = path.Join(b.opts.Mount, path.Join("/", b.opts.Path))
-	b.files, b.generated = map[Key]string{}, nil
+	b.files, b.sources, b.memo = map[Key]string{}, nil, nil
 	b.secretSources, b.sensitive = map[string]secretSource{}, map[Key]bool{}
 }
 
@@ -202,11 +215,11 @@ func (b *builder) steps() (*Result, error) {
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
-	resources, err := b.run()
+	pieces, err := b.run()
 	if err != nil {
 		return nil, err
 	}
-	result, err := b.render(resources)
+	result, err := b.render(pieces)
 	if err != nil {
 		return nil, err
 	}

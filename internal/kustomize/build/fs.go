@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,7 @@ type fileSystem struct {
 	record  *recorder
 	inspect func(path string, content []byte) ([]byte, error) // sees each file of the artifact before kustomize
 
+	plain   map[string]bool // directories of mounts that no link leads to, which never changes
 	reads   int
 	bytes   int64
 	refused error // the first error that kustomize must not take for a missing file
@@ -61,6 +63,7 @@ func newFileSystem(ctx context.Context, limits Limits, prefix string, root *os.R
 		limits:  limits,
 		mounts:  []mount{{prefix: prefix, root: root}},
 		overlay: map[string][]byte{},
+		plain:   map[string]bool{},
 		record:  &recorder{},
 	}
 }
@@ -121,8 +124,12 @@ func (f *fileSystem) resolveOne(name string) (string, fs.FileInfo, error) {
 		return "", nil, err
 	}
 	parts := strings.Split(rest, "/")
+	first := 0
+	if len(parts) > 1 && f.plain[path.Dir(name)] {
+		first = len(parts) - 1
+	}
 	var info fs.FileInfo
-	for i := range parts {
+	for i := first; i < len(parts); i++ {
 		at := path.Join(parts[:i+1]...)
 		if info, err = m.root.Lstat(at); err != nil {
 			return "", nil, &fs.PathError{Op: "stat", Path: name, Err: underlying(err)}
@@ -143,6 +150,7 @@ func (f *fileSystem) resolveOne(name string) (string, fs.FileInfo, error) {
 		}
 		return next, nil, nil
 	}
+	f.plain[path.Dir(name)] = true
 	return name, info, nil
 }
 
@@ -182,25 +190,36 @@ func (f *fileSystem) overlaid(name string) bool {
 
 // ReadFile returns a file of the overlay, or a regular file of a mount.
 func (f *fileSystem) ReadFile(name string) ([]byte, error) {
-	if err := f.step(); err != nil {
-		return nil, err
+	if content, ok := f.overlay[path.Clean(name)]; ok {
+		return content, f.step()
 	}
-	name = path.Clean(name)
-	if content, ok := f.overlay[name]; ok {
-		return content, nil
-	}
-	content, err := f.readMounted(name)
-	f.record.read(name, content, err)
+	content, _, err := f.readRaw(name)
 	if err != nil {
 		return nil, err
 	}
+	return f.check(path.Clean(name), content)
+}
+
+// readRaw returns a file of a mount as it is, and the digest under which it was recorded.
+func (f *fileSystem) readRaw(name string) ([]byte, [sha256.Size]byte, error) {
+	if err := f.step(); err != nil {
+		return nil, [sha256.Size]byte{}, err
+	}
+	name = path.Clean(name)
+	content, err := f.readMounted(name)
+	return content, f.record.read(name, content, err), err
+}
+
+// check looks at the content of a file before kustomize does.
+func (f *fileSystem) check(name string, content []byte) ([]byte, error) {
 	if err := f.limits.checkYAML(content); err != nil {
 		return nil, f.refuse(fmt.Errorf("file '%s': %w", name, err))
 	}
 	if f.inspect == nil {
 		return content, nil
 	}
-	if content, err = f.inspect(name, content); err != nil {
+	content, err := f.inspect(name, content)
+	if err != nil {
 		return nil, f.refuse(err)
 	}
 	return content, nil

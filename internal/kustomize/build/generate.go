@@ -10,21 +10,12 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
-	"sigs.k8s.io/kustomize/api/provider"
-	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // placeholderNamespace keeps a generated kustomization.yaml without resources from being refused as empty.
 const placeholderNamespace = "_placeholder"
-
-// source is one entry of a generated kustomization.yaml: a file and its objects, or a directory with a
-// kustomization.yaml of its own.
-type source struct {
-	path    string // relative to the built directory
-	objects []*resource.Resource
-}
 
 // prepare puts the kustomization.yaml that is to be built over the artifact: the path's own with the spec merged
 // into it, or a generated one.
@@ -46,6 +37,7 @@ func (b *builder) prepare() error {
 		return fmt.Errorf("failed to read %s: %w", file, err)
 	}
 	k.FixKustomization()
+	b.collect(k)
 	bare := len(k.Resources) == 0
 	if b.opts.Spec.empty() && !bare {
 		return nil
@@ -91,12 +83,22 @@ func (b *builder) findKustomization(dir string) (string, bool, error) {
 
 // generate writes a kustomization.yaml that names every manifest below the path.
 func (b *builder) generate() error {
-	factory := provider.NewDefaultDepProvider().GetResourceFactory()
-	sources, err := b.scan(factory, b.dir)
+	sources, err := b.scan(b.dir)
 	if err != nil {
 		return err
 	}
-	b.generated = sources
+	b.namespace = b.opts.Spec.TargetNamespace
+	own, all := allFiles(sources), sources
+	if b.divisible() {
+		all = b.enter(sources)
+	}
+	b.useMemo(allFiles(all))
+	if err := b.parseAll(own); err != nil {
+		return err
+	}
+	if b.parseAll(notIn(allFiles(all), own)) == nil {
+		b.sources = all
+	}
 	return b.lay(path.Join(b.dir, konfig.DefaultKustomizationFileName()), generatedFor(sources))
 }
 
@@ -111,64 +113,6 @@ func generatedFor(sources []source) *types.Kustomization {
 		k.Namespace = placeholderNamespace
 	}
 	return k
-}
-
-// scan collects the manifests below a directory, depth first, in lexical order. Linked directories are not entered.
-func (b *builder) scan(factory *resource.Factory, dir string) ([]source, error) {
-	entries, err := b.fsys.list(dir)
-	if err != nil {
-		return nil, err
-	}
-	var sources []source
-	for _, entry := range entries {
-		found, err := b.scanEntry(factory, path.Join(dir, entry.Name()), entry)
-		if err != nil {
-			return nil, err
-		}
-		sources = append(sources, found...)
-	}
-	return sources, nil
-}
-
-func (b *builder) scanEntry(factory *resource.Factory, at string, entry fs.DirEntry) ([]source, error) {
-	if b.opts.Ignored != nil && b.opts.Ignored(at, entry.IsDir()) {
-		return nil, nil
-	}
-	if entry.IsDir() {
-		_, own, err := b.findKustomization(at)
-		if err != nil {
-			return nil, err
-		}
-		if own {
-			return []source{{path: b.relative(at)}}, nil
-		}
-		return b.scan(factory, at)
-	}
-	if extension := path.Ext(at); extension != ".yaml" && extension != ".yml" {
-		return nil, nil
-	}
-	if b.fsys.IsDir(at) { // a link to a directory that is named like a file
-		return nil, nil
-	}
-	return b.scanFile(factory, at)
-}
-
-func (b *builder) scanFile(factory *resource.Factory, at string) ([]source, error) {
-	content, err := b.fsys.ReadFile(at)
-	if err != nil {
-		return nil, err
-	}
-	objects, err := guarded(func() ([]*resource.Resource, error) { return factory.SliceFromBytes(content) })
-	if err != nil {
-		return nil, fmt.Errorf("failed to decode Kubernetes YAML from %s: %w%s", at, readable(err), atLine(content, err))
-	}
-	for _, o := range objects {
-		if o.GetKind() == "" || o.GetApiVersion() == "" || o.GetName() == "" {
-			return nil, fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: %s; add them, or leave the file out of the build", at)
-		}
-		b.files[keyOf(o)] = b.relativeToMount(at)
-	}
-	return []source{{path: b.relative(at), objects: objects}}, nil
 }
 
 // atLine adds to an error of the YAML parser the line in the file, where its own text counts differently, and what to do.

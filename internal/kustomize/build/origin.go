@@ -5,7 +5,6 @@ import (
 	"path"
 	"slices"
 
-	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 )
 
@@ -21,8 +20,12 @@ func Origins(ctx context.Context, opts Options) (map[Key]string, error) {
 	return result.Files, nil
 }
 
-// fileOf returns the file of a built resource, relative to the mount, as far as it is known.
-func (b *builder) fileOf(r *resource.Resource) (string, error) {
+// fileOf returns the file of a built object, relative to the mount, as far as it is known.
+func (b *builder) fileOf(p piece) (string, error) {
+	if p.object != nil {
+		return b.relativeToMount(p.object.file.at), nil
+	}
+	r := p.resource
 	if !b.withOrigins {
 		if file := b.files[keyOf(r)]; file != "" {
 			return file, nil

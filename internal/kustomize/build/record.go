@@ -102,8 +102,10 @@ type recorder struct {
 	seen map[string]answer
 }
 
-func (r *recorder) read(name string, content []byte, err error) {
-	r.put(opRead, name, sumRead(content, err))
+func (r *recorder) read(name string, content []byte, err error) [sha256.Size]byte {
+	sum := sumRead(content, err)
+	r.put(opRead, name, sum)
+	return sum
 }
 
 func (r *recorder) resolved(name, clean string, info fs.FileInfo, err error) {

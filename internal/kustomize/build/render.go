@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/kustomize/api/resource"
+	"sigs.k8s.io/kustomize/kyaml/resid"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -26,21 +27,75 @@ func KeyOf(o *unstructured.Unstructured) Key {
 	return Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-func keyOf(r *resource.Resource) Key {
-	return Key{Group: r.GetGvk().Group, Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()}
+func keyOf(r *resource.Resource) Key { return keyOfID(r.CurId()) }
+
+func keyOfID(id resid.ResId) Key {
+	return Key{Group: id.Group, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+}
+
+// piece is one built object: by kustomize, or by an earlier build that the memo knows.
+type piece struct {
+	resource *resource.Resource // nil when object.known is used
+	object   *object            // nil when the whole was built at once
+}
+
+func piecesOf(resources []*resource.Resource) []piece {
+	pieces := make([]piece, len(resources))
+	for i, r := range resources {
+		pieces[i].resource = r
+	}
+	return pieces
+}
+
+// rendered is the text of a piece, and what it says.
+type rendered struct {
+	id     string
+	text   []byte
+	object *unstructured.Unstructured
+}
+
+// render writes a piece as YAML and parses it.
+func (p piece) render() (*rendered, error) {
+	if p.resource == nil {
+		u := &unstructured.Unstructured{}
+		err := u.UnmarshalJSON(p.object.known.json)
+		gvk := resid.NewGvk(u.GroupVersionKind().Group, u.GroupVersionKind().Version, u.GetKind())
+		return &rendered{id: gvk.String() + "/" + u.GetName(), text: p.object.known.text, object: u}, err
+	}
+	r := p.resource
+	if r.GetKind() == "" || r.GetApiVersion() == "" || r.GetName() == "" {
+		return nil, fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: %s", r.CurId().String())
+	}
+	id := fmt.Sprintf("%s/%s", r.GetGvk().String(), r.GetName())
+	text, err := r.AsYAML()
+	if err != nil {
+		return nil, fmt.Errorf("failed to render '%s': %w", id, err)
+	}
+	content, err := sigsyaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, fmt.Errorf("failed to parse '%s': %w", id, err)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(content); err != nil {
+		return nil, fmt.Errorf("failed to parse '%s': %w", id, err)
+	}
+	if p.object != nil {
+		p.object.known = &knownObject{text: text, json: content}
+	}
+	return &rendered{id: id, text: text, object: u}, nil
 }
 
 // render writes the built resources as YAML, runs the post-build steps on each, and parses them.
-func (b *builder) render(resources []*resource.Resource) (*Result, error) {
+func (b *builder) render(pieces []piece) (*Result, error) {
 	result := &Result{}
 	files := map[Key]string{}
 	var all bytes.Buffer
-	for i, r := range resources {
-		file, err := b.fileOf(r)
+	for i, p := range pieces {
+		file, err := b.fileOf(p)
 		if err != nil {
 			return nil, err
 		}
-		text, object, err := b.renderOne(r)
+		text, object, err := b.renderOne(p)
 		if err != nil {
 			return nil, inFile(err, file)
 		}
@@ -69,6 +124,7 @@ func (b *builder) render(resources []*resource.Resource) (*Result, error) {
 	sum := sha256.Sum256(result.YAML)
 	result.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	b.files = files
+	b.memo.keep(allFiles(b.sources), b.surroundings)
 	return result, nil
 }
 
@@ -85,19 +141,12 @@ type unlocatedError struct{ error }
 
 func (e *unlocatedError) Unwrap() error { return e.error }
 
-func (b *builder) renderOne(r *resource.Resource) ([]byte, *unstructured.Unstructured, error) {
-	if r.GetKind() == "" || r.GetApiVersion() == "" || r.GetName() == "" {
-		return nil, nil, fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: %s", r.CurId().String())
-	}
-	id := fmt.Sprintf("%s/%s", r.GetGvk().String(), r.GetName())
-	text, err := r.AsYAML()
+func (b *builder) renderOne(p piece) ([]byte, *unstructured.Unstructured, error) {
+	r, err := p.render()
 	if err != nil {
-		return nil, nil, fmt.Errorf("failed to render '%s': %w", id, err)
+		return nil, nil, err
 	}
-	object, err := parse(text)
-	if err != nil {
-		return nil, nil, fmt.Errorf("failed to parse '%s': %w", id, err)
-	}
+	id, text, object := r.id, r.text, r.object
 	steps := []struct {
 		step   Step
 		failed string

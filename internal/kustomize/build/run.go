@@ -39,8 +39,8 @@ func (b *builder) buildAlone() (result *Result, err error) {
 }
 
 // run builds the prepared directory.
-func (b *builder) run() ([]*resource.Resource, error) {
-	resources, err := b.runWhole()
+func (b *builder) run() ([]piece, error) {
+	pieces, err := b.runWhole()
 	if b.fsys.refused != nil {
 		err = b.fsys.refused // kustomize may have hidden it behind "no kustomization file"
 	}
@@ -51,14 +51,20 @@ func (b *builder) run() ([]*resource.Resource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustomize build failed: %w", readable(err))
 	}
-	return resources, nil
+	return pieces, nil
 }
 
-func (b *builder) runWhole() ([]*resource.Resource, error) {
-	if groups, ok := b.groups(); ok {
-		return b.runGroups(groups)
+// runWhole builds in parts where that gives the same, else at once, as kustomize does. If anything is odd about a part
+// it builds the whole, whose errors name the real files.
+func (b *builder) runWhole() ([]piece, error) {
+	if objects, ok := b.parts(); ok {
+		if pieces, err := b.runParts(objects); err == nil {
+			return pieces, nil
+		}
 	}
-	return b.krusty(b.dir)
+	b.memo = nil
+	resources, err := b.krusty(b.dir)
+	return piecesOf(resources), err
 }
 
 // krusty runs kustomize on one directory of the file system.
