@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -30,6 +31,8 @@ type DecryptionDefaults struct {
 	AgeSecret string
 	// VaultConfigMap in the runtime namespace tells where ServiceAccounts log in to Vault (--sops-vault-configmap).
 	VaultConfigMap string
+	// Transport leads to the key services; nil is the network.
+	Transport http.RoundTripper
 }
 
 // checkDecryption refuses what a feature gate forbids.
@@ -63,7 +66,7 @@ func (c *controller) decryptor(ctx context.Context, k *kustomizev1.Kustomization
 	if err != nil {
 		return nil, err
 	}
-	return decrypt.New(decrypt.Options{Keys: keys, Workload: &workload{c: c, k: k}}), nil
+	return decrypt.New(decrypt.Options{Keys: keys, Workload: &workload{c: c, k: k}, Transport: c.Decryption.Transport}), nil
 }
 
 func (c *controller) decryptionKeys(ctx context.Context, k *kustomizev1.Kustomization) (*decrypt.Keys, error) {
@@ -95,9 +98,11 @@ type workload struct {
 	k *kustomizev1.Kustomization
 }
 
+var errNoIdentity = errors.New("this program has no workload identity: put a login into the Secret of spec.decryption.secretRef")
+
 func (w *workload) identity(ctx context.Context) (cloud.Identity, error) {
 	if w.c.Clouds == nil {
-		return cloud.Identity{}, errors.New("this program has no workload identity: put a login into the Secret of spec.decryption.secretRef")
+		return cloud.Identity{}, errNoIdentity
 	}
 	sa, err := w.c.m.CloudAccount(ctx, w.k.Namespace, w.k.Spec.Decryption.ServiceAccountName, w.c.Decryption.Account)
 	return cloud.Identity{Account: cloud.AccountOf(sa)}, err
@@ -154,9 +159,12 @@ func (w *workload) Vault(ctx context.Context, address string) (*decrypt.VaultLog
 	if err != nil {
 		return nil, err
 	}
-	token, _, err := w.c.m.RequestToken(ctx, account.Namespace, account.Name, []string{address})
+	if w.c.Clouds == nil {
+		return nil, errNoIdentity
+	}
+	token, err := w.c.Clouds.AccountToken(subject.Doing(ctx, "decrypt_with_vault"), cloud.AccountOf(account), address)
 	if err != nil {
-		return nil, fmt.Errorf("failed to create a token of the service account '%s': %w", account, err)
+		return nil, err
 	}
 	return &decrypt.VaultLogin{Path: path, Role: account.Namespace + "_" + account.Name, Token: token}, nil
 }
@@ -180,17 +188,15 @@ func (w *workload) loginPath(ctx context.Context, address string) (string, error
 }
 
 // account is the ServiceAccount that logs in: that of the spec, the default one, or the controller's own.
-func (w *workload) account(ctx context.Context) (types.NamespacedName, error) {
+func (w *workload) account(ctx context.Context) (*corev1.ServiceAccount, error) {
 	sa, err := w.c.m.CloudAccount(ctx, w.k.Namespace, w.k.Spec.Decryption.ServiceAccountName, w.c.Decryption.Account)
-	if err != nil {
-		return types.NamespacedName{}, err
+	if err != nil || sa != nil {
+		return sa, err
 	}
-	if sa == nil {
-		if sa, err = w.c.ownAccount(ctx); err != nil {
-			return types.NamespacedName{}, fmt.Errorf("spec.decryption.serviceAccountName is not set: %w", err)
-		}
+	if sa, err = w.c.ownAccount(ctx); err != nil {
+		return nil, fmt.Errorf("spec.decryption.serviceAccountName is not set: %w", err)
 	}
-	return types.NamespacedName{Namespace: sa.Namespace, Name: sa.Name}, nil
+	return sa, nil
 }
 
 // ownAccount is the ServiceAccount that the controller runs as.

@@ -162,6 +162,20 @@ func (c *Clouds) mint(ctx context.Context, a *Account, audience ...string) (stri
 	return token, nil
 }
 
+// AccountToken returns a token of an account for a service that takes those of this cluster, such as a Vault.
+func (c *Clouds) AccountToken(ctx context.Context, a *Account, audience string) (string, error) {
+	if c.opts.Mint == nil {
+		return "", fmt.Errorf("service account '%s': this controller requests no tokens of service accounts", a)
+	}
+	token, _, err := kept(ctx, c, "token/"+Identity{Account: a}.key()+"/"+audience, func(ctx context.Context) (string, time.Time, error) {
+		return c.opts.Mint(ctx, a.Namespace, a.Name, []string{audience})
+	})
+	if err != nil {
+		return "", fmt.Errorf("failed to create a token of the service account '%s': %w", a, err)
+	}
+	return token, nil
+}
+
 // unknownProvider is the error for a provider that is none of the clouds.
 func unknownProvider(provider string) error {
 	return fmt.Errorf("unknown cloud provider '%s': use %s, %s or %s", provider, AWS, Azure, GCP)
