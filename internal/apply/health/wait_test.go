@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -249,35 +250,47 @@ func TestWatchForbidden(t *testing.T) {
 	}
 }
 
-// TestDetails names the failing container.
+// TestDetails names object, pod, container, image and exit code, whatever way the sandbox's pods fail.
 func TestDetails(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	d := b.create(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: $NS},
-  spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}, annotations: {gitops-toolkit.dev/sandbox-fail: CrashLoopBackOff}},
-  spec: {containers: [{name: main, image: "example.com/web:1"}]}}}}`)
-	pods := b.admin.Dynamic().Resource(podsResource).Namespace(b.ns)
-	awaitTrue(t, "the pod fails", func() bool {
-		list, err := pods.List(context.Background(), metav1.ListOptions{})
-		return err == nil && len(list.Items) > 0 && crashing(list.Items[0])
-	})
-	o := b.options()
-	o.Timeout = 100 * time.Millisecond
-	res := Wait(context.Background(), []Object{d}, o)
-	if res.Err == nil || !strings.Contains(res.Details, "Deployment/"+b.ns+"/web: ") ||
-		!strings.Contains(res.Details, "container main (image example.com/web:1): CrashLoopBackOff") {
-		t.Errorf("error %v\ndetails %s", res.Err, res.Details)
+	const deployment = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: $NAME, namespace: $NS},
+  spec: {selector: {matchLabels: {app: $NAME}}, template: {metadata: {labels: {app: $NAME}, annotations: {gitops-toolkit.dev/sandbox-fail: $FAIL}},
+  spec: {containers: [{name: main, image: "example.com/$NAME:1"}]}}}}`
+	const job = `{apiVersion: batch/v1, kind: Job, metadata: {name: $NAME, namespace: $NS}, spec: {backoffLimit: 0, selector: {matchLabels: {app: $NAME}}, manualSelector: true,
+  template: {metadata: {labels: {app: $NAME}, annotations: {gitops-toolkit.dev/sandbox-fail: $FAIL}}, spec: {restartPolicy: Never, containers: [{name: main, image: "example.com/$NAME:1"}]}}}}`
+	for name, c := range map[string]struct {
+		doc, fail string
+		// pod is what the pod shows before the wait, details what the message says beside pod and container.
+		pod     string
+		details []string
+	}{
+		"crash": {deployment, "CrashLoopBackOff", "CrashLoopBackOff", []string{"(image example.com/crash:1)", "CrashLoopBackOff", "exit code 1"}},
+		"image": {deployment, "ImagePullBackOff", "ImagePullBackOff", []string{"(image example.com/image:1)", "ImagePullBackOff"}},
+		"never": {deployment, "NeverReady", "startedAt", []string{"(image example.com/never:1)", "running but not ready"}},
+		"job":   {job, "Error", "exitCode", []string{"(image example.com/job:1)", "exit code 1 Error"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			object := b.create(strings.NewReplacer("$NAME", name, "$FAIL", c.fail).Replace(c.doc))
+			pods := b.admin.Dynamic().Resource(podsResource).Namespace(b.ns)
+			awaitTrue(t, "the pod fails", func() bool {
+				list, err := pods.List(context.Background(), metav1.ListOptions{LabelSelector: "app=" + name})
+				return err == nil && len(list.Items) > 0 && strings.Contains(containerStates(list.Items[0]), c.pod)
+			})
+			o := b.options()
+			o.Timeout = 300 * time.Millisecond
+			res := Wait(context.Background(), []Object{object}, o)
+			for _, want := range append(c.details, object.Kind+"/"+b.ns+"/"+name+": ", "pod "+name+"-", "container main ") {
+				if res.Err == nil || !strings.Contains(res.Details, want) {
+					t.Errorf("error %v\ndetails %s\nlack %q", res.Err, res.Details, want)
+				}
+			}
+		})
 	}
-	t.Log(res.Details)
 }
 
-func crashing(pod unstructured.Unstructured) bool {
+func containerStates(pod unstructured.Unstructured) string {
 	statuses, _, _ := unstructured.NestedSlice(pod.Object, "status", "containerStatuses")
-	for _, s := range statuses {
-		reason, _, _ := unstructured.NestedString(s.(map[string]any), "state", "waiting", "reason")
-		if reason == "CrashLoopBackOff" {
-			return true
-		}
-	}
-	return false
+	return fmt.Sprint(statuses)
 }
