@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
-	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/cli/plugin"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/cli/value"
@@ -71,7 +69,8 @@ func newTest(s *session.Session) *cobra.Command {
 		Use:   "test [PATH]",
 		Short: "Run a whole repository against a real API server, and tell what fails and where",
 		Long: "The test command takes the repository of a fleet, as it lies on disk, and gives each of its clusters a sandbox: the controllers that the repository holds, " +
-			"or this program's own, apply everything from the entry on. The GitRepository of the repository itself is served from the sandbox, whatever URL it names.\n\n" +
+			"or this program's own, apply everything from the entry on. The GitRepository of the repository itself is served from the sandbox, whatever URL it names; " +
+			"so is the OCIRepository or Bucket with which a cluster begins. Directories can stand for other sources.\n\n" +
 			"Encrypted values and Secrets that nothing makes get stand-ins. Alerts, image updates and what goes to other clusters are suspended. " +
 			"What cannot be reached from here is reported as skipped, and so is what needs it.\n\n" +
 			"It exits with 1 if anything failed, and with 2 if the test could not be run.",
@@ -81,12 +80,14 @@ func newTest(s *session.Session) *cobra.Command {
   # one cluster, as a report for a CI system
   flux sandbox test ./fleet --path clusters/production --output junit > report.xml
 
-  # with another repository, and with values for a Secret
-  flux sandbox test --source GitRepository/flux-system/apps=../apps --stand-ins ci/secrets.yaml`,
+  # with another repository, with charts from disk, and with values for a Secret
+  flux sandbox test --source GitRepository/flux-system/apps=../apps \
+    --source HelmRepository/flux-system/charts=../charts --stand-ins ci/secrets.yaml`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().StringSliceVar(&f.paths, "path", nil, "directory of a cluster in the repository, all that are found when not given; may be given several times")
-	cmd.Flags().StringSliceVar(&f.sources, "source", nil, "directory that stands for another source, as GitRepository/namespace/name=directory; may be given several times")
+	cmd.Flags().StringSliceVar(&f.sources, "source", nil, "directory that stands for another source, as <kind>/<namespace>/<name>=<directory>; "+
+		"kinds are GitRepository, OCIRepository, Bucket, HelmRepository and ExternalArtifact; may be given several times")
 	cmd.Flags().StringSliceVar(&f.standIns, "stand-ins", nil, "file with objects, such as Secrets, to apply before anything else; may be given several times")
 	cmd.Flags().BoolVar(&f.strict, "fail-on-skipped", false, "exit with 1 also when something was skipped")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave the last sandbox running, to look around in it")
@@ -131,6 +132,7 @@ func (f *flags) test(ctx context.Context, path string) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", repository, err)
 	}
+	t.urls = remotes(ctx, repository)
 	roots, err := choose(t, paths)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", repository, err)
@@ -141,7 +143,7 @@ func (f *flags) test(ctx context.Context, path string) (*Report, error) {
 	}
 	report := &Report{Repository: repository}
 	for i, r := range roots {
-		c := &trial{flags: f, tree: t, root: r, urls: remotes(ctx, repository), others: more, keep: f.keep && i == len(roots)-1}
+		c := &trial{flags: f, tree: t, root: r, others: more, keep: f.keep && i == len(roots)-1}
 		report.add(c.run(ctx))
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -190,35 +192,11 @@ func remotes(ctx context.Context, repository string) []string {
 	return urls
 }
 
-// other is a source that a directory stands for.
-type other struct {
-	ref  kinds.Ref
-	tree *tree
-}
-
-func (f *flags) others(ctx context.Context, work string) ([]other, error) {
-	var out []other
-	for i, text := range f.sources {
-		name, dir, ok := strings.Cut(text, "=")
-		parts := strings.Split(name, "/")
-		if !ok || len(parts) != 3 || parts[0] != kinds.GitRepository.Kind {
-			return nil, fmt.Errorf("--source %q: write GitRepository/namespace/name=directory", text)
-		}
-		t, err := copyTree(ctx, dir, filepath.Join(work, fmt.Sprintf("source-%d", i)))
-		if err != nil {
-			return nil, fmt.Errorf("--source %q: %w", text, err)
-		}
-		out = append(out, other{kinds.Ref{Kind: parts[0], Namespace: parts[1], Name: parts[2]}, t})
-	}
-	return out, nil
-}
-
 // trial is one cluster in its sandbox.
 type trial struct {
 	*flags
 	tree   *tree
 	root   root
-	urls   []string
 	others []other
 	keep   bool
 }
@@ -235,10 +213,7 @@ func (c *trial) run(ctx context.Context) Cluster {
 }
 
 func (c *trial) try(ctx context.Context, result *Cluster) error {
-	if c.root.source.Kind != kinds.GitRepository.Kind {
-		return fmt.Errorf("%s begins with %s, and only a GitRepository can be served from here", c.root.path, c.root.source)
-	}
-	bundle, err := bundleOf(ctx, c.tree, c.root)
+	bundle, err := bundleOf(ctx, c.tree, c.root, c.others)
 	if err != nil {
 		return err
 	}
@@ -276,72 +251,33 @@ func (c *trial) inside(ctx context.Context, s *sandbox, b *bundle, result *Clust
 	if err != nil {
 		return err
 	}
-	address, policies, err := c.serve(ctx, s)
+	stage, err := c.serve(ctx, s)
 	if err != nil {
 		return err
 	}
+	defer stage.close()
 	c.Log.Actionf("%s: starting the controllers", c.root.path)
-	if err := b.bring(ctx, applier, policies); err != nil {
+	if err := b.bring(ctx, applier, stage.policies); err != nil {
 		return err
 	}
 	d := &double{client: client, tree: c.tree}
 	if err := c.prepare(ctx, applier, d); err != nil {
 		return err
 	}
+	if err := stage.offer(ctx, applier, client); err != nil {
+		return err
+	}
 	c.Log.Waitingf("%s: following the fleet", c.root.path)
-	if _, err := install.Apply(ctx, applier, b.begin(c.root, address)); err != nil {
+	if _, err := install.Apply(ctx, applier, b.begin(c.root)); err != nil {
 		return fmt.Errorf("apply the entry of the cluster: %w", err)
 	}
-	r := &run{client: client, double: d, missing: b.missing(), local: c.local(address)}
+	r := &run{client: client, double: d, missing: b.missing(), local: stage.local}
 	all, err := r.follow(ctx)
 	if err != nil {
 		return err
 	}
 	result.Objects, result.StandIns = r.report(c.tree, all), d.made
 	return nil
-}
-
-// serve puts the trees on the sandbox's Git server, and says which sources they stand for.
-func (c *trial) serve(ctx context.Context, s *sandbox) (string, []policy, error) {
-	address, dir, err := s.repository(ctx, "fleet")
-	if err != nil {
-		return "", nil, err
-	}
-	if err := c.tree.push(ctx, dir); err != nil {
-		return "", nil, err
-	}
-	mapped := []kinds.Ref{}
-	policies := suspended()
-	for i, o := range c.others {
-		at, dir, err := s.repository(ctx, fmt.Sprintf("source-%d", i))
-		if err == nil {
-			err = o.tree.push(ctx, dir)
-		}
-		if err != nil {
-			return "", nil, err
-		}
-		mapped = append(mapped, o.ref)
-		policies = append(policies, local(at, func(document) bool { return false }, nil, o.ref))
-	}
-	ours := func(d document) bool { return c.isOurs(d) && !slices.Contains(mapped, d.Ref) }
-	return address, append(policies, local(address, ours, c.tree.docs, c.root.source)), nil
-}
-
-// isOurs tells whether a GitRepository of the tree means the tree itself.
-func (c *trial) isOurs(d document) bool {
-	if d.Kind != kinds.GitRepository.Kind {
-		return false
-	}
-	is := func(u string) bool { return sameRepository(d.field("spec", "url"), u) }
-	return slices.ContainsFunc(c.urls, is) || slices.ContainsFunc(c.tree.docs, func(e document) bool {
-		return e.Ref == c.root.source && is(e.field("spec", "url"))
-	})
-}
-
-// local tells which sources are served from the sandbox.
-func (c *trial) local(address string) func(*state) bool {
-	base := address[:strings.LastIndex(address, "/")+1]
-	return func(s *state) bool { return strings.HasPrefix(urlOf(s), base) }
 }
 
 // prepare applies what the person gave, and tells of what was encrypted.

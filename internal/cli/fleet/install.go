@@ -37,7 +37,7 @@ type bundle struct {
 }
 
 // bundleOf reads the components that bootstrap left in the repository, or builds those that its objects need.
-func bundleOf(ctx context.Context, t *tree, r root) (*bundle, error) {
+func bundleOf(ctx context.Context, t *tree, r root, others []other) (*bundle, error) {
 	all, err := ours(append(slices.Clone(install.DefaultComponents), install.ExtraComponents...), namespaceOf(r))
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func bundleOf(ctx context.Context, t *tree, r root) (*bundle, error) {
 	if len(b.images) > 0 {
 		return b, nil
 	}
-	b.controllers, err = ours(needed(t), namespaceOf(r))
+	b.controllers, err = ours(needed(t, others), namespaceOf(r))
 	if err != nil {
 		return nil, err
 	}
@@ -77,16 +77,19 @@ func ours(components []string, namespace string) ([]*unstructured.Unstructured, 
 }
 
 // needed are the components that the kinds in the repository ask for.
-func needed(t *tree) []string {
+func needed(t *tree, others []other) []string {
 	components := []string{"source-controller", "kustomize-controller", "helm-controller"}
 	for component, kind := range map[string][]string{
 		"notification-controller":    {kinds.Receiver.Kind},
 		"image-reflector-controller": {kinds.ImageRepository.Kind, kinds.ImagePolicy.Kind},
-		"source-watcher":             {kinds.ArtifactGenerator.Kind},
 	} {
 		if t.has(kind...) {
 			components = append(components, component)
 		}
+	}
+	external := func(o other) bool { return o.ref.Kind == kinds.ExternalArtifact.Kind }
+	if t.has(kinds.ArtifactGenerator.Kind, kinds.ExternalArtifact.Kind) || slices.ContainsFunc(others, external) {
+		components = append(components, "source-watcher") // the others get the gate for its artifacts with it
 	}
 	return components
 }
@@ -189,7 +192,7 @@ func (t *tree) read(r root) ([]*unstructured.Unstructured, error) {
 }
 
 // begin returns what has to be applied for the cluster to follow the repository, the source included.
-func (b *bundle) begin(r root, address string) []*unstructured.Unstructured {
+func (b *bundle) begin(r root) []*unstructured.Unstructured {
 	out := slices.Clone(b.sync)
 	has := func(ref kinds.Ref) bool {
 		return slices.ContainsFunc(out, func(o *unstructured.Unstructured) bool {
@@ -197,9 +200,7 @@ func (b *bundle) begin(r root, address string) []*unstructured.Unstructured {
 		})
 	}
 	if !has(r.source) {
-		out = append(out, made(kinds.GitRepository, r.source, map[string]any{
-			"interval": "10m", "url": address, "ref": map[string]any{"branch": branch},
-		}))
+		out = append(out, anySource(r.source))
 	}
 	if r.entry == nil && len(r.files) == 0 {
 		out = append(out, made(kinds.Kustomization, kinds.Ref{Namespace: r.source.Namespace, Name: r.source.Name}, map[string]any{
@@ -208,6 +209,17 @@ func (b *bundle) begin(r root, address string) []*unstructured.Unstructured {
 		}))
 	}
 	return out
+}
+
+// anySource is a source that says nothing: what serves it fills in the rest.
+func anySource(ref kinds.Ref) *unstructured.Unstructured {
+	switch ref.Kind {
+	case kinds.OCIRepository.Kind:
+		return made(kinds.OCIRepository, ref, map[string]any{"interval": "10m", "url": "oci://localhost/none"})
+	case kinds.Bucket.Kind:
+		return made(kinds.Bucket, ref, map[string]any{"interval": "10m", "endpoint": "localhost", "bucketName": "none"})
+	}
+	return made(kinds.GitRepository, ref, map[string]any{"interval": "10m", "url": "http://localhost/none"})
 }
 
 func made(k *kinds.Kind, ref kinds.Ref, spec map[string]any) *unstructured.Unstructured {

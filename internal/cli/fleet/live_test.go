@@ -33,9 +33,17 @@ func TestFleet(t *testing.T) {
 	}
 	t.Cleanup(remove)
 	t.Setenv("FLUX_SANDBOX_HOME", home)
-	dir := unpack(t, "testdata/fleet.txtar")
+	dir, sources := unpack(t, "testdata/fleet.txtar"), unpack(t, "testdata/sources.txtar")
+	args := []string{"sandbox", "test", dir, "--output", "json", "--timeout", "4m"}
+	for source, at := range map[string]string{
+		"OCIRepository/flux-system/manifests": "manifests", "OCIRepository/flux-system/chart": "charts/greeting",
+		"Bucket/flux-system/bucket": "bucket", "ExternalArtifact/flux-system/somebody": "external",
+		"HelmRepository/flux-system/charts": "charts", "HelmRepository/flux-system/oci-charts": "charts",
+	} {
+		args = append(args, "--source", source+"="+filepath.Join(sources, at))
+	}
 
-	out, said, code := flux(t, "sandbox", "test", dir, "--output", "json", "--timeout", "4m")
+	out, said, code := flux(t, args...)
 	if code != 1 {
 		t.Fatalf("exit code %d\n%s\n%s", code, said, out)
 	}
@@ -54,16 +62,23 @@ func TestFleet(t *testing.T) {
 		verdict fleet.Verdict
 		message string
 	}{
-		"GitRepository/flux-system/flux-system": {fleet.Passed, ""},
-		"Kustomization/flux-system/flux-system": {fleet.Passed, ""},
-		"Kustomization/flux-system/infra":       {fleet.Passed, ""},
-		"Kustomization/flux-system/apps":        {fleet.Skipped, "it was applied, and waits for the health of HelmRe"},
-		"Kustomization/flux-system/broken":      {fleet.Failed, "broken/x.yaml"},
-		"Kustomization/flux-system/after":       {fleet.Skipped, "it needs Kustomization/flux-system/broken, which failed"},
-		"Kustomization/flux-system/elsewhere":   {fleet.Skipped, "another cluster"},
-		"HelmRelease/web/hello":                 {fleet.Passed, ""},
-		"HelmRepository/web/far":                {fleet.Skipped, "it cannot be reached from here"},
-		"HelmRelease/web/far":                   {fleet.Skipped, "it needs HelmChart/web/web-far"},
+		"GitRepository/flux-system/flux-system":    {fleet.Passed, ""},
+		"Kustomization/flux-system/flux-system":    {fleet.Passed, ""},
+		"Kustomization/flux-system/infra":          {fleet.Passed, ""},
+		"Kustomization/flux-system/apps":           {fleet.Skipped, "it was applied, and waits for the health of HelmRe"},
+		"Kustomization/flux-system/broken":         {fleet.Failed, "broken/x.yaml"},
+		"Kustomization/flux-system/after":          {fleet.Skipped, "it needs Kustomization/flux-system/broken, which failed"},
+		"Kustomization/flux-system/elsewhere":      {fleet.Skipped, "another cluster"},
+		"HelmRelease/web/hello":                    {fleet.Passed, ""},
+		"HelmRepository/web/far":                   {fleet.Skipped, "--source HelmRepository/web/far=<directory>"},
+		"HelmRelease/web/far":                      {fleet.Skipped, "it needs HelmChart/web/web-far"},
+		"Kustomization/flux-system/from-oci":       {fleet.Passed, ""},
+		"Kustomization/flux-system/from-bucket":    {fleet.Passed, ""},
+		"Kustomization/flux-system/from-somebody":  {fleet.Passed, ""},
+		"Kustomization/flux-system/from-generator": {fleet.Passed, ""},
+		"HelmRelease/flux-system/from-index":       {fleet.Passed, "greeting@1.2.3"},
+		"HelmRelease/flux-system/from-registry":    {fleet.Passed, "greeting@1.2.3"},
+		"HelmRelease/flux-system/from-artifact":    {fleet.Passed, "greeting@1.2.3"},
 	} {
 		got, ok := verdicts[object]
 		if !ok || got.Verdict != want.verdict || !strings.Contains(got.Message, want.message) {

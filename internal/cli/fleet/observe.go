@@ -199,12 +199,15 @@ func fingerprint(all []*state) string {
 	return b.String()
 }
 
-// urlOf is the address that a source names.
-func urlOf(s *state) string {
+// specOf returns the texts at the top of a spec.
+func specOf(s *state) func(field string) string {
 	raw, err := json.Marshal(s.obj)
-	var spec struct{ Spec struct{ URL string } }
-	if err != nil || json.Unmarshal(raw, &spec) != nil {
-		return ""
+	var obj struct{ Spec map[string]any }
+	if err != nil || json.Unmarshal(raw, &obj) != nil {
+		obj.Spec = nil
 	}
-	return spec.Spec.URL
+	return func(field string) string {
+		text, _ := obj.Spec[field].(string)
+		return text
+	}
 }

@@ -1,10 +1,6 @@
 package fleet
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
-
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
@@ -17,29 +13,6 @@ type policy struct {
 	kind *kinds.Kind
 	// when is a CEL condition, patch a CEL list of JSON patches.
 	when, patch string
-}
-
-// local serves the repository in the place of the sources that mean it.
-func local(address string, is func(d document) bool, docs []document, more ...kinds.Ref) policy {
-	var conditions []string
-	for _, d := range docs {
-		if url := d.field("spec", "url"); d.Kind == kinds.GitRepository.Kind && is(d) {
-			conditions = append(conditions, "object.spec.url == "+strconv.Quote(url))
-		}
-	}
-	for _, ref := range more {
-		conditions = append(conditions, fmt.Sprintf("(object.metadata.namespace == %q && object.metadata.name == %q)", ref.Namespace, ref.Name))
-	}
-	patches := []string{
-		fmt.Sprintf(`[JSONPatch{op: "replace", path: "/spec/url", value: %q}, JSONPatch{op: "add", path: "/spec/ref", value: dyn({"branch": %q})}]`, address, branch),
-	}
-	for _, field := range []string{"secretRef", "verify", "proxySecretRef", "provider", "serviceAccountName"} {
-		patches = append(patches, fmt.Sprintf(`(has(object.spec.%[1]s) ? [JSONPatch{op: "remove", path: "/spec/%[1]s"}] : [])`, field))
-	}
-	return policy{
-		name: "source-" + location(address)[strings.LastIndex(location(address), "/")+1:], kind: kinds.GitRepository,
-		when: strings.Join(conditions, " || "), patch: strings.Join(patches, " + "),
-	}
 }
 
 // suspended are the kinds that reach out of the sandbox: to chats, to repositories, to other clusters.

@@ -39,13 +39,17 @@ var home = kinds.Ref{Kind: kinds.GitRepository.Kind, Namespace: "flux-system", N
 // roots finds the clusters of a repository: the Kustomizations that apply the directory in which they
 // are written, as bootstrap leaves them, else the directories of those that nothing applies.
 func (t *tree) roots() []root {
-	var found []root
+	var all, found []root
 	for i := range t.docs {
 		d := &t.docs[i]
-		if d.Kind != kinds.Kustomization.Kind || !covers(clean(d.field("spec", "path")), d.file) {
-			continue
+		if d.Kind == kinds.Kustomization.Kind && covers(clean(d.field("spec", "path")), d.file) {
+			all = append(all, root{path: clean(d.field("spec", "path")), entry: d, source: d.source()})
 		}
-		found = append(found, root{path: clean(d.field("spec", "path")), entry: d, source: d.source()})
+	}
+	for _, r := range all {
+		if t.begins(r, all) {
+			found = append(found, r)
+		}
 	}
 	if len(found) > 0 {
 		return found
@@ -53,12 +57,39 @@ func (t *tree) roots() []root {
 	return t.loose()
 }
 
+// begins tells whether a Kustomization is the entry of a cluster, and not one that happens to apply the whole of another
+// source: "path: ./" covers everything.
+func (t *tree) begins(r root, all []root) bool {
+	if r.source.Kind == kinds.ExternalArtifact.Kind {
+		return false
+	}
+	applied := func(o root) bool { return o.source != r.source && o.path != "." && covers(o.path, r.entry.file) }
+	if slices.ContainsFunc(all, applied) {
+		return false
+	}
+	return t.mayApply(r.path, r.source)
+}
+
+// mayApply tells whether a path is one of this repository: all of it only if the source is the repository.
+func (t *tree) mayApply(path string, source kinds.Ref) bool {
+	return path != "." || source == home || t.isHere(source)
+}
+
+// isHere tells whether a GitRepository means the repository itself, as far as anybody can tell.
+func (t *tree) isHere(ref kinds.Ref) bool {
+	if ref.Kind != kinds.GitRepository.Kind {
+		return false
+	}
+	i := slices.IndexFunc(t.docs, func(d document) bool { return d.Ref == ref })
+	return i < 0 || slices.ContainsFunc(t.urls, func(u string) bool { return sameRepository(t.docs[i].field("spec", "url"), u) })
+}
+
 // loose are the directories of Kustomizations that no Kustomization applies, the topmost only.
 func (t *tree) loose() []root {
 	var paths []string
 	for _, d := range t.docs {
-		if d.Kind == kinds.Kustomization.Kind {
-			paths = append(paths, clean(d.field("spec", "path")))
+		if path := clean(d.field("spec", "path")); d.Kind == kinds.Kustomization.Kind && t.mayApply(path, d.source()) {
+			paths = append(paths, path)
 		}
 	}
 	byDir := map[string]*root{}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -61,6 +62,25 @@ func TestRoots(t *testing.T) {
 			files:  map[string]string{"fleet.yaml": kustomization("apps", "./apps"), "apps/cm.yaml": "kind: ConfigMap\n"},
 			want:   []string{".", "fleet.yaml"},
 		},
+		"everything of another source": {
+			reason: "a Kustomization that applies all of somebody else's source, or of a part, begins no cluster",
+			files: map[string]string{
+				"clusters/a/flux-system/gotk-sync.yaml": kustomization("flux-system", "./clusters/a"),
+				"clusters/a/other.yaml": strings.ReplaceAll(kustomization("podinfo", "./"), "kind: GitRepository, name: flux-system", "kind: OCIRepository, name: podinfo") +
+					"---\n" + strings.ReplaceAll(kustomization("part", "./"), "kind: GitRepository, name: flux-system", "kind: ExternalArtifact, name: part"),
+			},
+			want: []string{"clusters/a"},
+		},
+		"everything of another repository, without an entry": {
+			files: map[string]string{"apps/podinfo.yaml": strings.ReplaceAll(kustomization("podinfo", "./"), "name: flux-system}}", "name: podinfo}}") +
+				"---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: podinfo, namespace: flux-system}\nspec: {url: https://example.com/podinfo}\n"},
+			want: []string{"apps"},
+		},
+		"an artifact": {
+			reason: "a cluster may begin with the OCIRepository into which the repository is pushed",
+			files:  map[string]string{"clusters/a/sync.yaml": strings.ReplaceAll(kustomization("flux-system", "./clusters/a"), "kind: GitRepository", "kind: OCIRepository")},
+			want:   []string{"clusters/a"},
+		},
 		"none": {files: map[string]string{"apps/cm.yaml": "apiVersion: v1\nkind: ConfigMap\n"}, err: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,5 +137,41 @@ func TestWhere(t *testing.T) {
 		if got := tree.at(tree.docs[i].Ref); got != want {
 			t.Errorf("%s is at %s, want %s", tree.docs[i].Ref, got, want)
 		}
+	}
+}
+
+func TestOtherSources(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for args, want := range map[string]string{
+		"GitRepository/ns/name":                                      "write <kind>/<namespace>/<name>=<directory>",
+		"GitRepository/name=" + dir:                                  "write <kind>/<namespace>/<name>=<directory>",
+		"HelmChart/ns/name=" + dir:                                   "no directory can stand for a HelmChart; the kind is one of GitRepository, OCIRepository, Bucket",
+		"Bucket/ns/name=" + filepath.Join(dir, "none"):               "is no directory",
+		"Bucket/ns/b=" + dir + " Bucket/ns/b=" + dir:                 "there is another directory for it",
+		"Bucket/ns/b=" + dir + " HelmRepository/ns/b=" + dir:         "",
+		"ExternalArtifact/ns/b=" + dir + " OCIRepository/a/b=" + dir: "",
+	} {
+		f := &flags{sources: strings.Fields(args)}
+		got, err := f.others(t.Context(), t.TempDir())
+		if want == "" && (err != nil || len(got) != len(f.sources)) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+}
+
+func TestChartsOfADirectory(t *testing.T) {
+	t.Parallel()
+	meta := func(name string) string { return "apiVersion: v2\nname: " + name + "\nversion: 1.0.0\n" }
+	charts, err := chartsIn(writeTree(t, map[string]string{
+		"README.md": "x", "stable/a/Chart.yaml": meta("a"), "stable/a/charts/inner/Chart.yaml": meta("inner"),
+		"stable/a/templates/x.yaml": "x: y", "b/Chart.yaml": meta("b"), "other.tgz": "no chart",
+	}))
+	if err != nil || len(charts) != 2 || charts[0].file() != "b-1.0.0.tgz" || charts[1].file() != "a-1.0.0.tgz" || charts[0].root {
+		t.Errorf("%+v, %v", charts, err)
+	}
+	charts, err = chartsIn(writeTree(t, map[string]string{"Chart.yaml": meta("whole"), "values.yaml": "a: b"}))
+	if err != nil || len(charts) != 1 || !charts[0].root {
+		t.Errorf("%+v, %v", charts, err)
 	}
 }

@@ -27,6 +27,8 @@ type tree struct {
 	docs []document
 	// sealed are the files that hold stand-ins.
 	sealed []string
+	// urls are the addresses under which the repository is known.
+	urls []string
 }
 
 // document is an object of the toolkit in a file.

@@ -79,7 +79,7 @@ func (j *jury) verdict(s *state) judged {
 // webhook that no simulated pod answers.
 func (j *jury) excuse(s *state) (string, bool) {
 	if fetches(s.kind) && s.ref.Kind != kinds.HelmChart.Kind && !j.local(s) {
-		return "it cannot be reached from here: " + s.text(), true
+		return "it cannot be reached from here: " + s.text() + s.hint(), true
 	}
 	if strings.Contains(s.message, "failed calling webhook") {
 		return "its admission webhook runs in a pod that is only simulated: " + s.message, true
@@ -136,6 +136,14 @@ func (j *jury) unhealthy(s *state) (string, bool) {
 var ended = map[Verdict]string{Failed: "failed", Skipped: "was skipped"}
 
 // fetches tells whether objects of the kind reach out of the cluster.
+// hint says how a source that is far away can be had.
+func (s *state) hint() string {
+	if !servable(s.ref.Kind) {
+		return ""
+	}
+	return fmt.Sprintf("; a directory stands for it with --source %s=<directory>", s.ref)
+}
+
 func fetches(k *kinds.Kind) bool {
 	return slices.Contains(kinds.Sources(), k) && k != kinds.ExternalArtifact || k == kinds.ImageRepository
 }
