@@ -45,8 +45,8 @@ verify-generate: ## fail if what `make generate` writes is stale
 bench: build ## print the budgets of the design beside what we measure
 	@hack/bench.sh
 
-image: ## write the container images, amd64 and arm64, as an OCI layout into dist/images
-	@go run ./hack/image -version '$(VERSION)' -out dist/images
+image: ## write the container images, amd64 and arm64, as an OCI layout into dist/images; KEY=file signs them
+	@go run ./hack/image -version '$(VERSION)' -out dist/images $(if $(KEY),-key '$(KEY)')
 
 release: ## write what people download into dist/release; KEY=file signs it
 	@go run ./hack/release -version '$(VERSION)' -out dist/release $(if $(KEY),-key '$(KEY)')

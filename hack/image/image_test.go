@@ -2,6 +2,10 @@ package main
 
 import (
 	"archive/tar"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"io"
 	"os"
@@ -10,19 +14,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/gitops-toolkit/flux/hack/signkey"
 	"github.com/gitops-toolkit/flux/internal/artifact/unpack"
 	"github.com/gitops-toolkit/flux/internal/controllers"
 	kbuild "github.com/gitops-toolkit/flux/internal/kustomize/build"
+	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/verify"
+	released "github.com/gitops-toolkit/flux/internal/version"
 )
 
 // made writes a layout from stand-ins for the programs, which take minutes to compile.
-func made(t *testing.T) (dir string, lines []string) {
+func made(t *testing.T, key *signkey.Key) (dir string, lines []string) {
 	t.Helper()
 	var sets []set
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -33,7 +44,7 @@ func made(t *testing.T) (dir string, lines []string) {
 		sets = append(sets, s)
 	}
 	dir = filepath.Join(t.TempDir(), "images")
-	lines, err := write(dir, "registry.example.com/flux", "v1.2.3", sets)
+	lines, err := write(dir, "registry.example.com/flux", "v1.2.3", sets, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +53,13 @@ func made(t *testing.T) (dir string, lines []string) {
 
 func TestLayoutIsReproducible(t *testing.T) {
 	t.Parallel()
-	first, lines := made(t)
-	second, again := made(t)
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := &signkey.Key{Signer: private}
+	first, lines := made(t, key)
+	second, again := made(t, key)
 	if !slices.Equal(lines, again) {
 		t.Errorf("two builds differ:\n%s\n%s", strings.Join(lines, "\n"), strings.Join(again, "\n"))
 	}
@@ -55,10 +71,79 @@ func TestLayoutIsReproducible(t *testing.T) {
 		t.Errorf("%d references:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
 	for _, c := range controllers.All {
-		if compatible[c.Name] == "" {
+		if released.Upstream[c.Name] == "" {
 			t.Errorf("no tag of upstream for %s", c.Name)
 		}
 	}
+}
+
+// TestSignatures copies signed images to a registry, with all that stands beside them, and verifies them as a
+// controller does.
+func TestSignatures(t *testing.T) {
+	t.Parallel()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := signkey.Key{Signer: private}
+	public, err := key.PublicPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, _ := made(t, &key)
+	server := registrytest.Start(t, registrytest.Options{})
+	copied := pushed(t, dir, server.Host)
+	trust, err := verify.Keys("keys", map[string][]byte{"flux.pub": public})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"source-controller", "flux-cli", "flux-manifests"} {
+		repo, err := registry.NewPool(registry.Options{}).Open(registry.Remote{URL: server.URL("flux/" + name), Insecure: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := copied["registry.example.com/flux/"+name+":v1.2.3"]
+		if result, err := trust.Verify(t.Context(), repo, digest); err != nil || result != verify.Verified {
+			t.Errorf("%s@%s: %v, %v", name, digest, result, err)
+		}
+	}
+}
+
+// pushed copies everything in a layout to a registry under the names that it has there.
+func pushed(t *testing.T, dir, host string) (digests map[string]string) {
+	t.Helper()
+	root, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := root.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests = map[string]string{}
+	for _, m := range manifest.Manifests {
+		reference := m.Annotations["org.opencontainers.image.ref.name"]
+		digests[reference] = m.Digest.String()
+		target, err := name.ParseReference(strings.Replace(reference, "registry.example.com", host, 1), name.Insecure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.MediaType.IsIndex() {
+			var index v1.ImageIndex
+			if index, err = root.ImageIndex(m.Digest); err == nil {
+				err = remote.WriteIndex(target, index)
+			}
+		} else {
+			var image v1.Image
+			if image, err = root.Image(m.Digest); err == nil {
+				err = remote.Write(target, image)
+			}
+		}
+		if err != nil {
+			t.Fatalf("copy %s: %v", reference, err)
+		}
+	}
+	return digests
 }
 
 func TestOtherDirectoriesAreLeftAlone(t *testing.T) {
@@ -67,7 +152,7 @@ func TestOtherDirectoriesAreLeftAlone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := write(dir, "registry.example.com", "v1", nil); err == nil {
+	if _, err := write(dir, "registry.example.com", "v1", nil, nil); err == nil {
 		t.Error("a directory with other files was replaced")
 	}
 }
@@ -89,7 +174,7 @@ func tree(t *testing.T, dir string) []string {
 
 func TestImages(t *testing.T) {
 	t.Parallel()
-	dir, _ := made(t)
+	dir, _ := made(t, nil)
 	root, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/gitops-toolkit/flux/hack/signkey"
 	"github.com/gitops-toolkit/flux/internal/controllers"
+	released "github.com/gitops-toolkit/flux/internal/version"
 )
 
 // source is where everything comes from.
@@ -31,6 +34,14 @@ type kind struct {
 	program    func(set) v1.Layer
 }
 
+// tags are those of an image: its own version first, and the one under which upstream's is known.
+func tags(name, version string) []string {
+	if tag := released.Upstream[name]; tag != "" {
+		return []string{version, tag}
+	}
+	return []string{version}
+}
+
 // kinds are all images: a component is the controller under another name.
 func kinds() []kind {
 	controller := func(s set) v1.Layer { return s.controller }
@@ -45,8 +56,15 @@ func kinds() []kind {
 	return append(out, kind{name: "flux-cli", entrypoint: "flux", program: func(s set) v1.Layer { return s.cli }})
 }
 
-// write makes the layout and returns a line for each image: its name and digest.
-func write(out, registry, version string, sets []set) ([]string, error) {
+// shelf is a layout that is being filled, and who signs what is in it.
+type shelf struct {
+	layout.Path
+	registry, version string
+	key               *signkey.Key
+}
+
+// write makes the layout and returns a line for each image: its name and digest. Without a key nothing is signed.
+func write(out, registry, version string, sets []set, key *signkey.Key) ([]string, error) {
 	if err := clearLayout(out); err != nil {
 		return nil, err
 	}
@@ -57,13 +75,14 @@ func write(out, registry, version string, sets []set) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &shelf{target, registry, version, key}
 	var lines []string
 	for _, k := range kinds() {
 		index, err := k.index(version, sets)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
-		written, err := named(registry+"/"+k.name, tags(k.name, version), index.Digest, func(o layout.Option) error { return target.AppendIndex(index, o) })
+		written, err := s.add(k.name, index.Digest, func(o layout.Option) error { return target.AppendIndex(index, o) })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
@@ -74,24 +93,36 @@ func write(out, registry, version string, sets []set) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	written, err := named(registry+"/"+name, tags(name, version), image.Digest, func(o layout.Option) error { return target.AppendImage(image, o) })
+	written, err := s.add(name, image.Digest, func(o layout.Option) error { return target.AppendImage(image, o) })
 	return append(lines, written...), err
 }
 
-// named adds something to the layout under each of its tags.
-func named(name string, tags []string, digest func() (v1.Hash, error), add func(layout.Option) error) (lines []string, err error) {
+// add puts something into the layout under each of its tags, and its signature beside it.
+func (s *shelf) add(name string, digest func() (v1.Hash, error), add func(layout.Option) error) (lines []string, err error) {
 	sum, err := digest()
 	if err != nil {
 		return nil, err
 	}
-	for _, tag := range tags {
-		reference := name + ":" + tag
-		if err := add(layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": reference})); err != nil {
+	name = s.registry + "/" + name
+	for _, tag := range tags(path.Base(name), s.version) {
+		if err := add(called(name + ":" + tag)); err != nil {
 			return nil, err
 		}
-		lines = append(lines, reference+"@"+sum.String())
+		lines = append(lines, name+":"+tag+"@"+sum.String())
 	}
-	return lines, nil
+	if s.key == nil {
+		return lines, nil
+	}
+	signature, err := signatureOf(*s.key, name, sum)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return lines, s.AppendImage(signature, called(name+":"+signatureTag(sum)))
+}
+
+// called gives an entry of the layout the name under which tools copy it.
+func called(reference string) layout.Option {
+	return layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": reference})
 }
 
 // clearLayout removes an earlier layout, and nothing that is not one.

@@ -11,6 +11,9 @@
 // Copy an image to a registry with any tool that reads layouts, for instance
 //
 //	skopeo copy --all oci:dist/images:ghcr.io/gitops-toolkit/flux-cli:v1.2.3 docker://…
+//
+// With -key each image has its signature beside it, as sha256-….sig, for `cosign verify --key` and for
+// spec.verify of an OCIRepository.
 package main
 
 import (
@@ -20,6 +23,8 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+
+	"github.com/gitops-toolkit/flux/hack/signkey"
 )
 
 func main() {
@@ -37,7 +42,16 @@ func run(ctx context.Context) error {
 	platforms := flag.String("platforms", "linux/amd64,linux/arm64", "platforms, separated by commas")
 	flag.StringVar(&b.version, "version", "v0.0.0-dev.0", "version that the programs tell, and tag of the images")
 	registry := flag.String("registry", "ghcr.io/gitops-toolkit", "registry in the names of the images")
+	file := flag.String("key", "", "private key, PKCS #8 in PEM, that signs the images as cosign verifies them; without it nothing is signed")
 	flag.Parse()
+	var key *signkey.Key
+	if *file != "" {
+		k, err := signkey.Read(*file)
+		if err != nil {
+			return err
+		}
+		key = &k
+	}
 
 	dir, err := os.MkdirTemp("", "flux-image-")
 	if err != nil {
@@ -53,7 +67,7 @@ func run(ctx context.Context) error {
 		}
 		sets = append(sets, s)
 	}
-	written, err := write(*out, *registry, b.version, sets)
+	written, err := write(*out, *registry, b.version, sets, key)
 	if err != nil {
 		return err
 	}

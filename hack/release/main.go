@@ -5,7 +5,7 @@
 //
 //	go run ./hack/release -version v0.2.0 -out dist/release [-key release.key]
 //
-// The same sources and version give the same files, but for what is signed with ECDSA.
+// The same sources, version and key give the same files.
 package main
 
 import (

@@ -20,6 +20,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // TestRelease makes a release of this very test's program, checks every file of it, and installs it
@@ -156,10 +158,11 @@ func script(t *testing.T, out string) {
 		http.ServeFile(w, req, filepath.Join(out, name))
 	}))
 	defer server.Close()
+	env := append(os.Environ(), "FLUX_RELEASES_URL="+server.URL+"/releases", "FLUX_RELEASES_API_URL="+server.URL+"/api", "FLUX_VERSION=", "GITHUB_TOKEN=")
 	run := func() (string, string, error) {
 		dir := t.TempDir()
 		cmd := exec.Command("bash", "install/flux.sh", dir)
-		cmd.Env = append(os.Environ(), "FLUX_RELEASES_URL="+server.URL+"/releases", "FLUX_RELEASES_API_URL="+server.URL+"/api", "FLUX_VERSION=", "GITHUB_TOKEN=")
+		cmd.Env = env
 		said, err := cmd.CombinedOutput()
 		return filepath.Join(dir, "flux"), string(said), err
 	}
@@ -167,9 +170,72 @@ func script(t *testing.T, out string) {
 	if info, statErr := os.Stat(path); err != nil || statErr != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("install: %v, %v\n%s", err, statErr, said)
 	}
+	action(t, env)
+	windows(t, env)
 	tampered = true
 	path, said, err = run()
 	if _, statErr := os.Stat(path); err == nil || statErr == nil || !strings.Contains(said, "another checksum") {
 		t.Errorf("a tampered release is installed: %s", said)
+	}
+}
+
+// action runs the first step of the GitHub Action as a runner does.
+func action(t *testing.T, env []string) {
+	t.Helper()
+	text, err := os.ReadFile("action/action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Inputs map[string]any
+		Runs   struct {
+			Steps []struct {
+				Env map[string]string
+				Run string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"version", "arch", "bindir", "token"} {
+		if doc.Inputs[name] == nil {
+			t.Errorf("the action has no input %s", name)
+		}
+	}
+	dir := t.TempDir()
+	given := map[string]string{"FLUX_VERSION": "1.2.3", "FLUX_ARCH": runtime.GOARCH, "BINDIR": "", "GITHUB_TOKEN": ""}
+	cmd := exec.Command("bash", "-e", "-c", doc.Runs.Steps[0].Run)
+	cmd.Env = append(env, "GITHUB_ACTION_PATH=action", "RUNNER_TOOL_CACHE="+dir, "GITHUB_PATH="+dir+"/path")
+	for name := range doc.Runs.Steps[0].Env {
+		value, ok := given[name]
+		if !ok {
+			t.Errorf("the action sets %s, which this test does not know", name)
+		}
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	out, err := cmd.CombinedOutput()
+	path, _ := os.ReadFile(dir + "/path")
+	if _, statErr := os.Stat(dir + "/flux/bin/flux"); err != nil || statErr != nil || string(path) != dir+"/flux/bin\n" {
+		t.Errorf("action: %v, %v, path %q\n%s", err, statErr, path, out)
+	}
+}
+
+// windows runs the script in a shell that says it is on Windows, as the one of Git for Windows does.
+func windows(t *testing.T, env []string) {
+	t.Helper()
+	if _, err := exec.LookPath("unzip"); err != nil {
+		t.Log("no unzip: the script is not run as on Windows")
+		return
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/uname", []byte("#!/bin/sh\nif [ \"$1\" = -m ]; then echo x86_64; else echo MINGW64_NT-10.0; fi\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "install/flux.sh", dir)
+	cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if _, statErr := os.Stat(dir + "/flux.exe"); err != nil || statErr != nil {
+		t.Errorf("as on Windows: %v, %v\n%s", err, statErr, out)
 	}
 }

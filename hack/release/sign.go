@@ -3,23 +3,18 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"debug/buildinfo"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"github.com/gitops-toolkit/flux/hack/signkey"
 )
 
 const repository = "https://github.com/gitops-toolkit/flux"
@@ -76,15 +71,15 @@ func (r *release) sbom(program []byte) error {
 // sign leaves a signature of the checksums as `cosign verify-blob --key` reads it, the public key, and a
 // signed statement (SLSA provenance in a DSSE envelope) about every file.
 func (r *release) sign(file string, sums []byte) error {
-	key, err := readKey(file)
+	key, err := signkey.Read(file)
 	if err != nil {
 		return err
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	public, err := key.PublicPEM()
 	if err != nil {
 		return err
 	}
-	sig, err := signature(key, sums)
+	sig, err := key.Signature(sums)
 	if err != nil {
 		return err
 	}
@@ -94,7 +89,7 @@ func (r *release) sign(file string, sums []byte) error {
 	}
 	const kind = "application/vnd.in-toto+json"
 	// The pre-authentication encoding of DSSE.
-	seal, err := signature(key, fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(statement), statement))
+	seal, err := key.Signature(fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(statement), statement))
 	if err != nil {
 		return err
 	}
@@ -108,39 +103,9 @@ func (r *release) sign(file string, sums []byte) error {
 	name := r.name("checksums.txt")
 	return errors.Join(
 		r.write(name+".sig", []byte(base64.StdEncoding.EncodeToString(sig)+"\n")),
-		r.write(name+".pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+		r.write(name+".pub", public),
 		r.write(r.name("provenance.intoto.jsonl"), append(envelope, '\n')),
 	)
-}
-
-func readKey(file string) (crypto.Signer, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s is not PEM", file)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	switch key := key.(type) {
-	case *ecdsa.PrivateKey:
-		return key, nil
-	case ed25519.PrivateKey:
-		return key, nil
-	}
-	return nil, fmt.Errorf("%s: the key must be ECDSA or Ed25519", file)
-}
-
-func signature(key crypto.Signer, data []byte) ([]byte, error) {
-	if _, ok := key.(ed25519.PrivateKey); ok {
-		return key.Sign(rand.Reader, data, crypto.Hash(0))
-	}
-	sum := sha256.Sum256(data)
-	return key.Sign(rand.Reader, sum[:], crypto.SHA256)
 }
 
 // provenance says what was built from what.

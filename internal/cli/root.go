@@ -130,6 +130,6 @@ func exitCode(s *session.Session, err error) int {
 		s.Log.Failuref("%s", err)
 		return exit.Code
 	}
-	s.Log.Failuref("%s", err)
+	s.Log.Failuref("%s%s", err, advice(err))
 	return 1
 }

@@ -91,6 +91,20 @@ func Deployments(objects []*unstructured.Unstructured) []string {
 	return names
 }
 
+// Running returns the names of the Deployments of an installation that have a pod which is ready.
+func Running(ctx context.Context, client *apply.Client, namespace string) (map[string]bool, error) {
+	list, err := client.Dynamic().Resource(deploymentResource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: PartOfLabel + "=flux"})
+	if err != nil {
+		return nil, fmt.Errorf("look for controllers in the namespace %s: %w", namespace, err)
+	}
+	names := map[string]bool{}
+	for i := range list.Items {
+		ready, _, _ := unstructured.NestedInt64(list.Items[i].Object, "status", "readyReplicas")
+		names[list.Items[i].GetName()] = ready > 0
+	}
+	return names, nil
+}
+
 // ErrMissing says that a Deployment does not exist.
 var ErrMissing = errors.New("deployment not found")
 

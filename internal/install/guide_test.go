@@ -78,6 +78,30 @@ var checks = map[string]func(patched){
 	"Leave objects of a shard to others": func(p patched) {
 		p.hasArg("--watch-label-selector=!sharding.fluxcd.io/key", "source-controller", "kustomize-controller", "helm-controller")
 	},
+	"Run a shard": func(p patched) {
+		for key, u := range p.objects {
+			if kind := u.GetKind(); kind != "Deployment" && kind != "Service" {
+				p.Errorf("%s is there twice", key)
+			}
+		}
+		if len(p.objects) != 4 {
+			p.Errorf("%d objects", len(p.objects))
+		}
+		for _, name := range []string{"source-controller-shard1", "kustomize-controller-shard1", "helm-controller-shard1"} {
+			p.hasArg("--watch-label-selector=sharding.fluxcd.io/key=shard1", name)
+			spec := p.get("Deployment", name)["spec"].(map[string]any)
+			selected, _, _ := unstructured.NestedString(spec, "selector", "matchLabels", "app")
+			labelled, _, _ := unstructured.NestedString(spec, "template", "metadata", "labels", "app")
+			account, _, _ := unstructured.NestedString(spec, "template", "spec", "serviceAccountName")
+			if selected != name || labelled != name || account != strings.TrimSuffix(name, "-shard1") {
+				p.Errorf("%s selects %q, is labelled %q and runs as %q", name, selected, labelled, account)
+			}
+		}
+		p.hasArg("--storage-adv-addr=source-controller-shard1.$(RUNTIME_NAMESPACE).svc.cluster.local.", "source-controller-shard1")
+		if app, _, _ := unstructured.NestedString(p.get("Service", "source-controller-shard1"), "spec", "selector", "app"); app != "source-controller-shard1" {
+			p.Errorf("the Service selects %q", app)
+		}
+	},
 	"Give a controller more": func(p patched) {
 		memory, _, _ := unstructured.NestedString(p.manager("kustomize-controller"), "resources", "limits", "memory")
 		if memory != "2Gi" || p.args("kustomize-controller")[0] != "--concurrent=20" {
@@ -182,7 +206,7 @@ func TestPatchesPeopleKeep(t *testing.T) {
 func built(t *testing.T, components, kustomization string) map[string]*unstructured.Unstructured {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"gotk-components.yaml": components, "gotk-sync.yaml": syncFile, "kustomization.yaml": kustomization} {
+	for name, text := range map[string]string{"gotk-components.yaml": components, "gotk-sync.yaml": syncFile, "kustomization.yaml": strings.ReplaceAll(kustomization, "../flux-system/", "")} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -190,7 +190,7 @@ func (r Releases) get(ctx context.Context, address string, limit int64) ([]byte,
 	}
 	resp, err := r.client().Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (the manifests of this program's own version are built in and need no network; %s and %s name a mirror)", err, ReleasesAPIEnv, ReleasesEnv)
 	}
 	defer resp.Body.Close()
 	switch {

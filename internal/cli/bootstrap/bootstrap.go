@@ -116,7 +116,7 @@ func (c *shared) prepare(ctx context.Context, t *target) (*job, error) {
 		Sync:   bootstrap.Sync{Interval: t.interval, RecurseSubmodules: c.recurse, SparseCheckout: c.sparse},
 		Secret: bootstrap.Secret{Name: c.secretName},
 	}}
-	for _, check := range []func(context.Context) error{j.check, j.connect, j.takeOver} {
+	for _, check := range []func(context.Context) error{j.check, j.connect, j.takeOver, j.samePath} {
 		if err := check(ctx); err != nil {
 			return nil, errors.Join(err, bundle.Close())
 		}
@@ -159,15 +159,20 @@ func (j *job) takeOver(ctx context.Context) error {
 	if err == nil && found == nil {
 		return j.mayInstall(ctx)
 	}
-	if err != nil || found.ManagedBy == "" || j.Force {
+	if err != nil {
 		return err
 	}
-	j.Log.Rawf("Flux %s has been installed on this cluster with %s!\n", found.Version, found.ManagedBy)
-	if err := ui.Confirm(j.In, j.Err, "Are you sure you want to take over this installation"); err != nil {
-		return errors.New("bootstrap cancelled")
+	if found.ManagedBy != "" && !j.Force {
+		j.Log.Rawf("Flux %s has been installed on this cluster with %s!\n", found.Version, found.ManagedBy)
+		if err := ui.Confirm(j.In, j.Err, "Are you sure you want to take over this installation"); err != nil {
+			return errors.New("bootstrap cancelled")
+		}
 	}
-	return nil
+	return j.Downgrade(ctx, j.Log, j.client, found, j.options.Bundle)
 }
+
+// samePath is asked before a host makes a repository.
+func (j *job) samePath(ctx context.Context) error { return bootstrap.Check(ctx, j.client, j.options) }
 
 // mayInstall refuses a person without the rights, before anything is done.
 func (j *job) mayInstall(ctx context.Context) error {
@@ -188,7 +193,11 @@ func (j *job) mayInstall(ctx context.Context) error {
 }
 
 func (j *job) run(ctx context.Context) error {
-	return bootstrap.Run(ctx, j.client, j.Log, j.options)
+	err := bootstrap.Run(ctx, j.client, j.Log, j.options)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("interrupted: what was done is kept, and the same command goes on from there: %w", err)
+	}
+	return err
 }
 
 // keyTitle is what a deploy key or token is called at the host.

@@ -267,7 +267,7 @@ patches:
 	})
 }
 
-// upgrade changes the version in Git only; the controllers then run another executable, and apply on.
+// upgrade changes the version in Git only; the controllers then run another executable, and apply on. Then back.
 func (l *lab) upgrade(repo *git.Repo) {
 	l.Helper()
 	program, err := os.ReadFile(filepath.Join(os.Getenv("FLUX_TEST_BIN"), "flux-controller"))
@@ -290,16 +290,8 @@ func (l *lab) upgrade(repo *git.Repo) {
 	if _, err := repo.Commit(files, "Upgrade"); err != nil {
 		l.Fatal(err)
 	}
-	l.eventually("controllers of version "+next, func() bool {
-		for _, name := range []string{"source-controller", "kustomize-controller"} {
-			d := l.deployment(name)
-			if !strings.HasSuffix(d.Spec.Template.Spec.Containers[0].Image, ":"+next) || d.Status.ObservedGeneration != d.Generation ||
-				d.Status.UpdatedReplicas != 1 || d.Status.Replicas != 1 || d.Status.ReadyReplicas != 1 {
-				return false
-			}
-		}
-		return running(other) == 2
-	})
+	l.runs(next)
+	l.eventually("two processes of the new program", func() bool { return running(other) == 2 })
 	files = map[string]string{"clusters/production/after.yaml": "{apiVersion: v1, kind: ConfigMap, metadata: {name: after, namespace: default}}\n"}
 	if _, err := repo.Commit(files, "After the upgrade"); err != nil {
 		l.Fatal(err)
@@ -307,6 +299,43 @@ func (l *lab) upgrade(repo *git.Repo) {
 	l.eventually("a commit made after the upgrade", func() bool {
 		_, err := l.client.CoreV1().ConfigMaps("default").Get(l.Context(), "after", metav1.GetOptions{})
 		return err == nil
+	})
+
+	// And back: the same commit undone.
+	before := l.after()
+	if _, err := repo.Commit(map[string]string{file: text + "\n"}, "Downgrade"); err != nil {
+		l.Fatal(err)
+	}
+	l.runs(version.Version)
+	l.eventually("the end of the newer program", func() bool { return running(other) == 0 })
+	l.flux("reconcile", "kustomization", "flux-system", "--with-source")
+	if now := l.after(); now != before {
+		l.Errorf("what had been applied was written again: version %s, then %s", before, now)
+	}
+}
+
+// after is the version of an object that no commit has changed since it was made.
+func (l *lab) after() string {
+	l.Helper()
+	cm, err := l.client.CoreV1().ConfigMaps("default").Get(l.Context(), "after", metav1.GetOptions{})
+	if err != nil {
+		l.Fatal(err)
+	}
+	return cm.ResourceVersion
+}
+
+// runs waits until the controllers are of a version, and nothing else.
+func (l *lab) runs(version string) {
+	l.Helper()
+	l.eventually("controllers of version "+version, func() bool {
+		for _, name := range []string{"source-controller", "kustomize-controller"} {
+			d := l.deployment(name)
+			if !strings.HasSuffix(d.Spec.Template.Spec.Containers[0].Image, ":"+version) || d.Status.ObservedGeneration != d.Generation ||
+				d.Status.UpdatedReplicas != 1 || d.Status.Replicas != 1 || d.Status.ReadyReplicas != 1 {
+				return false
+			}
+		}
+		return true
 	})
 }
 
@@ -362,4 +391,6 @@ func TestBootstrapGitHub(t *testing.T) {
 	// The same repository with the token instead of the key: the Secret and the address change.
 	said = l.flux(append(args, "--token-auth")...)
 	contains(t, said, "✔ component manifests are up to date\n", "► applying source secret", "✔ committed sync manifests", "✔ GitRepository reconciled successfully\n")
+	said = l.flux(args...) // and back
+	contains(t, said, "✔ source secret up to date\n", "✔ committed sync manifests", "✔ GitRepository reconciled successfully\n")
 }

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		os.Exit(cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, progress()))
 	}})
 }
 
@@ -53,10 +53,12 @@ func TestSessions(t *testing.T) {
 					env.Setenv("KUBECONFIG", l.sandbox.Kubeconfig)
 					env.Setenv("COMPONENTS", components)
 					env.Setenv(versionEnv, version.Version)
-					return nil
+					env.Values[host{}] = &host{}
+					return l.expired(filepath.Join(env.WorkDir, "expired"))
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"githost": startHost, "commits": countCommits, "protect": protect, "push": push, "create": create, "gone": l.gone,
+					"dies": dies, "keys": countKeys, "pretend": l.pretend, "halt": l.halt,
 				},
 			})
 		})
@@ -87,7 +89,11 @@ func startHost(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("CA", ts.MkAbs("ca.crt"))
 	ts.Setenv("TOKEN", hostToken)
 	ts.Setenv("ROOT", root)
+	ts.Value(host{}).(*host).Server = server
 }
+
+// host is the Git host that a session started last.
+type host struct{ *githost.Server }
 
 // repository opens OWNER/NAME of the session's host.
 func repository(ts *testscript.TestScript, name string) *git.Repo {
@@ -108,6 +114,13 @@ func countCommits(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if out != args[1] {
 		ts.Fatalf("%s has %s commits, want %s", args[0], out, args[1])
+	}
+}
+
+// countKeys fails unless a repository has that many deploy keys: `keys OWNER NAME N`.
+func countKeys(ts *testscript.TestScript, _ bool, args []string) {
+	if got := ts.Value(host{}).(*host).Keys(args[0], args[1]); fmt.Sprint(len(got)) != args[2] {
+		ts.Fatalf("%s/%s has the deploy keys %v, want %s", args[0], args[1], got, args[2])
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/cli/ui"
 	"github.com/gitops-toolkit/flux/internal/cli/value"
 	"github.com/gitops-toolkit/flux/internal/install"
 	"github.com/gitops-toolkit/flux/internal/version"
@@ -118,4 +120,20 @@ func (c *Choices) PullSecret() *unstructured.Unstructured {
 	secret.SetNamespace(c.Namespace)
 	secret.SetName(c.ImagePullSecret)
 	return secret
+}
+
+// Downgrade warns when what is installed is newer, and refuses what could not be undone.
+func (c *Choices) Downgrade(ctx context.Context, log *ui.Log, client *apply.Client, found *install.Installed, bundle install.Bundle) error {
+	if !found.Newer(c.Version) {
+		return nil
+	}
+	objects, err := install.Build(bundle.Files, c.Options)
+	if err != nil {
+		return err
+	}
+	if err := install.CheckStored(ctx, client, objects); err != nil {
+		return err
+	}
+	log.Warningf("Flux %s is installed, which is newer than %s: this is a downgrade; fields that only the newer version knows are lost", found.Version, c.Version)
+	return nil
 }

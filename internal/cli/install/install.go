@@ -117,7 +117,7 @@ func (i *installer) guard(ctx context.Context) error {
 			return errors.New("installation cancelled")
 		}
 	}
-	return nil
+	return i.Downgrade(ctx, i.Log, i.client, found, i.bundle)
 }
 
 func (i *installer) apply(ctx context.Context, objects []*unstructured.Unstructured) error {

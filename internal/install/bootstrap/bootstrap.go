@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -101,9 +102,28 @@ type run struct {
 	client  *apply.Client
 	tree    *worktree
 	objects []*unstructured.Unstructured
+	// kept says that the Secret of an earlier run was kept.
+	kept bool
 }
 
-// Run does the whole of it.
+// Check refuses, before anything is done, to move a cluster to another directory.
+func Check(ctx context.Context, client *apply.Client, o Options) error {
+	r := &run{Options: o, client: client}
+	live, err := r.get(ctx, kustomizations, o.Install.Namespace)
+	if err != nil || live == nil {
+		return err
+	}
+	now, _, _ := unstructured.NestedString(live.Object, "spec", "path")
+	if clean(now) != clean(o.Path) {
+		return fmt.Errorf("sync path configuration (%q) would overwrite path (%q) of existing Kustomization %s/%s: give --path=%s, or delete that Kustomization first",
+			o.Path, now, o.Install.Namespace, o.Install.Namespace, now)
+	}
+	return nil
+}
+
+func clean(p string) string { return path.Clean("/" + p) }
+
+// Run does the whole of it, after Check.
 func Run(ctx context.Context, client *apply.Client, log Log, o Options) error {
 	tree, err := newWorktree(log, o)
 	if err != nil {
@@ -111,7 +131,7 @@ func Run(ctx context.Context, client *apply.Client, log Log, o Options) error {
 	}
 	defer tree.close()
 	r := &run{Options: o, log: log, client: client, tree: tree}
-	for _, step := range []func(context.Context) error{r.guard, tree.clone, r.components, r.secret, r.sync} {
+	for _, step := range []func(context.Context) error{tree.clone, r.components, r.secret, r.sync} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -123,7 +143,11 @@ func Run(ctx context.Context, client *apply.Client, log Log, o Options) error {
 func (r *run) health(ctx context.Context) error {
 	var errs []error
 	for _, check := range []func(context.Context) error{r.sourceReady, r.kustomizationReady, r.controllersReady} {
-		if err := check(ctx); err != nil {
+		err := check(ctx)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
+		if err != nil {
 			r.log.Failuref("%s", err)
 			errs = append(errs, err)
 		}

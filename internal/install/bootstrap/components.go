@@ -52,22 +52,6 @@ func (r *run) get(ctx context.Context, resource schema.GroupVersionResource, nam
 	return obj, nil
 }
 
-// guard refuses to move a cluster to another directory, before anything is done.
-func (r *run) guard(ctx context.Context) error {
-	live, err := r.get(ctx, kustomizations, r.Install.Namespace)
-	if err != nil || live == nil {
-		return err
-	}
-	now, _, _ := unstructured.NestedString(live.Object, "spec", "path")
-	if clean(now) != clean(r.Path) {
-		return fmt.Errorf("sync path configuration (%q) would overwrite path (%q) of existing Kustomization %s/%s: give --path=%s, or delete that Kustomization first",
-			r.Path, now, r.Install.Namespace, r.Install.Namespace, now)
-	}
-	return nil
-}
-
-func clean(p string) string { return path.Clean("/" + p) }
-
 // components commits the manifests of the controllers, and installs them where no controller would.
 func (r *run) components(ctx context.Context) error {
 	r.log.Actionf("generating component manifests")
@@ -95,11 +79,11 @@ func (r *run) components(ctx context.Context) error {
 }
 
 func (r *run) install(ctx context.Context) error {
-	syncing, err := r.syncing(ctx)
+	itself, err := r.upgradesItself(ctx)
 	if err != nil {
 		return err
 	}
-	if !syncing {
+	if !itself {
 		objects, err := r.customised(ctx)
 		if err != nil {
 			return err
@@ -120,14 +104,27 @@ func (r *run) install(ctx context.Context) error {
 	return nil
 }
 
-// syncing tells whether the cluster has ever applied the repository, and so will again.
-func (r *run) syncing(ctx context.Context) (bool, error) {
+// upgradesItself tells whether the cluster has ever applied the repository, and can do so again: a run
+// that left controllers which do not start has to be mended from here.
+func (r *run) upgradesItself(ctx context.Context) (bool, error) {
 	live, err := r.get(ctx, kustomizations, r.Install.Namespace)
 	if err != nil || live == nil {
 		return false, err
 	}
-	applied, _, _ := unstructured.NestedString(live.Object, "status", "lastAppliedRevision")
-	return applied != "", nil
+	if applied, _, _ := unstructured.NestedString(live.Object, "status", "lastAppliedRevision"); applied == "" {
+		return false, nil
+	}
+	running, err := install.Running(ctx, r.client, r.Install.Namespace)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range Required {
+		if !running[name] && !running["flux-controller"] {
+			r.log.Warningf("%s is not running, and cannot follow the repository", name)
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // customised returns the objects as the kustomization.yaml of the repository makes them, so that

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,11 @@ import (
 )
 
 func (r *run) sourceReady(ctx context.Context) error {
-	return r.ready(ctx, repositories, "GitRepository", "status", "artifact", "revision")
+	err := r.ready(ctx, repositories, "GitRepository", "status", "artifact", "revision")
+	if err != nil && r.kept {
+		return fmt.Errorf("%w; the Secret %s/%s of an earlier run was kept: if its key or token is no longer good, delete it and run again", err, r.Install.Namespace, r.Secret.Name)
+	}
+	return err
 }
 
 func (r *run) kustomizationReady(ctx context.Context) error {
@@ -68,7 +73,7 @@ func (r *run) ready(ctx context.Context, resource schema.GroupVersionResource, k
 		r.log.Successf("%s reconciled successfully", kind)
 		return nil
 	case ctx.Err() != nil || errors.Is(err, watchtools.ErrWatchClosed):
-		return fmt.Errorf("error while waiting for %s to be ready: %w: %s", kind, context.DeadlineExceeded, last)
+		return fmt.Errorf("error while waiting for %s to be ready: %w: %s", kind, cmp.Or(ctx.Err(), context.DeadlineExceeded), last)
 	}
 	return err
 }

@@ -21,7 +21,8 @@ func (r *run) secret(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if live != nil && !r.Secret.Given {
+	if live != nil && !r.Secret.Given && opens(live, r.Sync.URL) {
+		r.kept = true
 		r.log.Successf("source secret up to date")
 		return nil
 	}
@@ -46,6 +47,17 @@ func (r *run) secret(ctx context.Context) error {
 	return nil
 }
 
+// opens tells whether a Secret has what an address takes; one that was written for another kind of address,
+// or by hand and not wholly, is completed.
+func opens(secret *unstructured.Unstructured, address string) bool {
+	data, _, _ := unstructured.NestedMap(secret.Object, "data")
+	has := func(key string) bool { text, _ := data[key].(string); return text != "" }
+	if strings.HasPrefix(address, "ssh://") {
+		return has("identity") && has("known_hosts")
+	}
+	return has("password") || has("bearerToken") || has("githubAppID")
+}
+
 // writeSecret overwrites the keys that are given and leaves others of an existing Secret.
 func (r *run) writeSecret(ctx context.Context, live *unstructured.Unstructured, data map[string]string) error {
 	values := map[string]any{}
@@ -61,6 +73,9 @@ func (r *run) writeSecret(ctx context.Context, live *unstructured.Unstructured, 
 		return err
 	}
 	live.Object["stringData"] = values
+	if data["identity"] != "" && data["password"] == "" { // it would be taken for the passphrase of the key
+		unstructured.RemoveNestedField(live.Object, "data", "password")
+	}
 	_, err := resource.Update(ctx, live, metav1.UpdateOptions{FieldManager: install.FieldManager})
 	return err
 }

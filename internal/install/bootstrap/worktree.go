@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -95,6 +96,10 @@ func (w *worktree) explain(ctx context.Context, err error) error {
 		}
 	case errors.Is(err, gitrepo.ErrAuthentication), errors.Is(err, gitrepo.ErrAuthorization):
 		return fmt.Errorf("%w: check that the token or key is valid and may write to the repository", err)
+	}
+	var unreachable net.Error
+	if errors.As(err, &unreachable) {
+		return fmt.Errorf("%w: check the address, the network and HTTPS_PROXY", err)
 	}
 	return err
 }

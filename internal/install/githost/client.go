@@ -73,6 +73,12 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		text += ": " + e.Message
 	}
+	switch {
+	case e.Method == http.MethodPost && strings.Contains(e.Message, "already in use"):
+		return text + " (a deploy key opens one repository only: leave out --private-key-file, and the cluster gets a key of its own)"
+	case e.Method == http.MethodPost && strings.Contains(e.Message, "already"):
+		return text + " (it exists, but the token may not see it: give the token access to it, or choose another name)"
+	}
 	switch e.Status {
 	case http.StatusUnauthorized:
 		text += " (the token is wrong or has expired)"
@@ -108,7 +114,11 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) (http
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("cannot reach the Git host: %w", err)
+		var unknown x509.UnknownAuthorityError
+		if errors.As(err, &unknown) {
+			return nil, fmt.Errorf("cannot reach the Git host: %w (give the certificate of its authority with --ca-file)", err)
+		}
+		return nil, fmt.Errorf("cannot reach the Git host: %w (check --hostname, the network and HTTPS_PROXY)", err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
