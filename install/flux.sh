@@ -4,6 +4,7 @@
 #   curl -sL https://github.com/gitops-toolkit/flux/releases/latest/download/install.sh | sudo bash
 #
 # FLUX_VERSION   version to install, such as 0.2.0; the latest when unset
+# FLUX_ARCH      architecture: amd64, arm64 or arm; that of the machine when unset
 # FLUX_RELEASES_URL, FLUX_RELEASES_API_URL   where to look instead of GitHub
 # $1             directory of the program, /usr/local/bin when not given
 set -euo pipefail
@@ -22,16 +23,19 @@ fetch() { # URL FILE
 }
 
 platform() {
+  program=flux
   case "$(uname -s)" in
     Linux) os=linux ;;
     Darwin) os=darwin ;;
+    MINGW* | MSYS* | CYGWIN*) os=windows program=flux.exe ;;
     *) fatal "no release for $(uname -s): see $releases" ;;
   esac
-  case "$(uname -m)" in
+  local machine="${FLUX_ARCH:-$(uname -m)}"
+  case "$machine" in
     x86_64 | amd64) arch=amd64 ;;
     aarch64 | arm64) arch=arm64 ;;
-    armv7* | armv8l) arch=arm ;;
-    *) fatal "no release for $(uname -m): see $releases" ;;
+    arm | armv7* | armv8l) arch=arm ;;
+    *) fatal "no release for $machine: see $releases" ;;
   esac
 }
 
@@ -50,6 +54,7 @@ main() {
   fi
   version="${version#v}"
   local archive="flux_${version}_${os}_${arch}.tar.gz"
+  if [ "$os" = windows ]; then archive="${archive%.tar.gz}.zip"; fi
   info "downloading flux $version for $os/$arch"
   fetch "$releases/download/v$version/$archive" "$work/$archive"
   fetch "$releases/download/v$version/flux_${version}_checksums.txt" "$work/sums"
@@ -57,10 +62,14 @@ main() {
   want=$(sed -n "s/^\([0-9a-f]\{64\}\)  $archive\$/\1/p" "$work/sums")
   [ -n "$want" ] || fatal "the checksums do not name $archive"
   [ "$(sum "$work/$archive")" = "$want" ] || fatal "$archive has another checksum than the release says; nothing was installed"
-  tar -xzf "$work/$archive" -C "$work" flux
+  if [ "$os" = windows ]; then
+    unzip -q "$work/$archive" "$program" -d "$work" || fatal "unzip is needed"
+  else
+    tar -xzf "$work/$archive" -C "$work" "$program"
+  fi
   mkdir -p "$bin_dir"
-  install -m 0755 "$work/flux" "$bin_dir/flux" || fatal "cannot write to $bin_dir: use sudo, or give a directory of your own"
-  info "installed $bin_dir/flux"
+  install -m 0755 "$work/$program" "$bin_dir/$program" || fatal "cannot write to $bin_dir: use sudo, or give a directory of your own"
+  info "installed $bin_dir/$program"
 }
 
 main
