@@ -43,6 +43,8 @@ type lab struct {
 	audit      *harness.Audit
 	repo       *git.Repo
 	url        string
+	// sandbox runs a command of flux-sandbox.
+	sandbox func(args ...string) []byte
 }
 
 func newLab(t *testing.T) *lab {
@@ -73,7 +75,7 @@ func newLab(t *testing.T) *lab {
 	if err := json.Unmarshal(run("status", "-o", "json"), &status); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{T: t, kubeconfig: status.Kubeconfig}
+	l := &lab{T: t, kubeconfig: status.Kubeconfig, sandbox: run}
 	config, err := clientcmd.BuildConfigFromFlags("", status.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
