@@ -186,13 +186,29 @@ func (o *options) pods(ctx context.Context, c *cluster.Client) ([]corev1.Pod, er
 	return newest, nil
 }
 
+// lines prints each line; one that is too long is left out, and what follows it is not.
 func lines(r io.Reader, print func(string)) error {
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(make([]byte, 64<<10), maxLine)
-	for scanner.Scan() {
-		print(scanner.Text())
+	reader := bufio.NewReaderSize(r, 64<<10)
+	var line []byte
+	for long := false; ; {
+		part, more, err := reader.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if long = long || len(line)+len(part) > maxLine; !long {
+			line = append(line, part...)
+		}
+		if more {
+			continue
+		}
+		if !long {
+			print(string(line))
+		}
+		line, long = line[:0], false
 	}
-	return scanner.Err()
 }
 
 // entry is what of a line of log is shown.
