@@ -3,6 +3,8 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -49,6 +51,13 @@ var stdins = map[string]string{
 	"224-envsubst":             "x: ${one:-1}\ny: ${two:=d}\nz: ${undefined}\nq: $${lit} ${env^^} ${#env} ${env:1:2}\n",
 	"268-build-artifact-stdin": "text\n",
 	"225-envsubst-strict":      "x: ${one:-1}\ny: ${two:=d}\nz: ${undefined}\nq: $${lit} ${env^^} ${#env} ${env:1:2}\n",
+}
+
+// readsFiles tells whether a command may name a file.
+func readsFiles(tr transcript) bool {
+	return slices.ContainsFunc(tr.args, func(arg string) bool {
+		return isArtifact(arg) || strings.Contains(arg, "$DIR") || strings.Contains(arg, ".yaml") || strings.Contains(arg, "keys/") || strings.Contains(arg, "d/") || strings.Contains(arg, "in/") || arg == "."
+	})
 }
 
 // writeInputs makes the files that commands name.

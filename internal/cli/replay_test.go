@@ -57,9 +57,10 @@ type transcript struct {
 // with the reason; one that is listed but passes is an error, so that the list only shrinks.
 func TestReplay(t *testing.T) {
 	dir := recorded(t)
-	state := recordedObjects(t, dir)
+	r := &replayer{parent: t, state: recordedObjects(t, dir)}
 	uncovered := readReasons(t, "testdata/uncovered.txt")
-	all := readTranscripts(t, dir)
+	r.all = readTranscripts(t, dir)
+	all := r.all
 	for name := range uncovered {
 		if _, ok := all[name]; !ok {
 			t.Errorf("testdata/uncovered.txt names %s, which is not recorded", name)
@@ -67,7 +68,7 @@ func TestReplay(t *testing.T) {
 	}
 	for _, name := range sortedKeys(all) {
 		t.Run(name, func(t *testing.T) {
-			difference := replay(t, state, all, name)
+			difference := r.replay(t, name)
 			reason, listed := uncovered[name]
 			switch {
 			case listed && difference == "":
@@ -81,12 +82,39 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// replayer runs transcripts.
+type replayer struct {
+	parent *testing.T
+	state  []*clitest.Object
+	all    map[string]transcript
+	// server is one that nobody has written to yet, nil if there is none.
+	server *clitest.Server
+}
+
+// borrow returns a server with the recorded objects. When the test ends it goes back, unless it was written to.
+func (r *replayer) borrow(t *testing.T) *clitest.Server {
+	server := r.server
+	if server == nil {
+		server = newRecordedServer(r.parent, r.state)
+	}
+	r.server = nil
+	before := len(server.Requests())
+	t.Cleanup(func() {
+		if !slices.ContainsFunc(server.Requests()[before:], func(request string) bool { return !strings.HasPrefix(request, "GET ") }) {
+			r.server = server
+		}
+	})
+	return server
+}
+
 // replay returns how the answer differs, or nothing.
-func replay(t *testing.T, state []*clitest.Object, all map[string]transcript, name string) string {
-	server := newRecordedServer(t, state)
-	kubeconfig := server.Kubeconfig(t)
+func (r *replayer) replay(t *testing.T, name string) string {
+	all := r.all
+	kubeconfig := r.borrow(t).Kubeconfig(t)
 	work := t.TempDir()
-	writeInputs(t, work, all)
+	if commands := append(slices.Clone(prepared[name]), name); slices.ContainsFunc(commands, func(n string) bool { return readsFiles(all[n]) }) {
+		writeInputs(t, work, all)
+	}
 	t.Chdir(work)
 	for _, before := range prepared[name] {
 		if _, stderr, code := runTranscript(t, all[before], kubeconfig, work); code != all[before].exit {
