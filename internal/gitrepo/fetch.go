@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -68,7 +69,11 @@ func (m *mirror) fetch(ctx context.Context, rev Revision) (*Snapshot, error) {
 		return nil, err
 	}
 	defer func() { g.release() }()
-	if !g.holds(rev) {
+	if g.holds(rev) {
+		if err := m.vouch(ctx, rev); err != nil {
+			return nil, err
+		}
+	} else {
 		outgrown, err := g.outgrown()
 		if err != nil {
 			return nil, err
@@ -116,37 +121,97 @@ func (m *mirror) bring(ctx context.Context, g *generation, rev Revision) error {
 		}
 		return m.receive(ctx, g, rev.ref, want, []Hash{rev.Commit}, 1)
 	}
-	prefixes := rev.within
-	if len(prefixes) == 0 {
-		prefixes = []string{"refs/heads/", "refs/tags/"}
-	}
-	refs, err := m.list(ctx, prefixes...)
+	refs, err := m.refsAround(ctx, rev)
 	if err != nil {
 		return err
 	}
-	if len(rev.within) > 0 {
-		refs = slices.DeleteFunc(refs, func(r wire.Ref) bool { return r.Name != rev.within[0] })
-		if len(refs) == 0 {
-			return refError{rev.within[0]}
+	if slices.ContainsFunc(refs, func(r wire.Ref) bool { return r.Commit() == rev.Commit }) {
+		err = m.receive(ctx, g, "commit", []Hash{rev.Commit}, []Hash{rev.Commit}, 1)
+	} else {
+		err = m.bringPast(ctx, g, rev, refs)
+	}
+	if err == nil {
+		m.reached.Store(rev.place(), true)
+	}
+	return err
+}
+
+// place is what a commit that was named by its hash has to be reached from.
+func (r Revision) place() string { return r.Commit.String() + " " + strings.Join(r.within, " ") }
+
+// refsAround are the refs one of which must reach a commit.
+func (m *mirror) refsAround(ctx context.Context, rev Revision) ([]wire.Ref, error) {
+	if len(rev.within) == 0 {
+		return m.list(ctx, "refs/heads/", "refs/tags/")
+	}
+	refs, err := m.list(ctx, rev.within...)
+	if err != nil {
+		return nil, err
+	}
+	refs = slices.DeleteFunc(refs, func(r wire.Ref) bool { return r.Name != rev.within[0] })
+	if len(refs) == 0 {
+		return nil, refError{rev.within[0]}
+	}
+	return refs, nil
+}
+
+// vouch makes sure that a ref reaches a commit that was named by its hash and is here already, for whatever it came: the
+// answer must not depend on what else is followed.
+func (m *mirror) vouch(ctx context.Context, rev Revision) error {
+	if rev.ref != "commit" {
+		return nil
+	}
+	if _, known := m.reached.Load(rev.place()); known {
+		return nil
+	}
+	refs, err := m.refsAround(ctx, rev)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(refs, func(r wire.Ref) bool { return r.Commit() == rev.Commit }) {
+		found, err := m.inHistory(ctx, rev.Commit, tipsOf(refs))
+		if err != nil {
+			return err
+		}
+		if !found {
+			return unreachable(rev)
 		}
 	}
-	if slices.ContainsFunc(refs, func(r wire.Ref) bool { return r.Commit() == rev.Commit }) {
-		return m.receive(ctx, g, "commit", []Hash{rev.Commit}, []Hash{rev.Commit}, 1)
+	m.reached.Store(rev.place(), true)
+	return nil
+}
+
+func unreachable(rev Revision) error {
+	return commitError{rev.Commit.String(), "object not found"}
+}
+
+func tipsOf(refs []wire.Ref) (tips []Hash) {
+	for _, r := range refs {
+		if h := r.Commit(); h != plumbing.ZeroHash && !slices.Contains(tips, h) {
+			tips = append(tips, h)
+		}
 	}
-	return m.bringPast(ctx, g, rev, refs)
+	return tips
+}
+
+// inHistory tells whether a commit is one of those that lead to tips. If the server can, no files come along.
+func (m *mirror) inHistory(ctx context.Context, commit Hash, tips []Hash) (found bool, err error) {
+	if len(tips) == 0 {
+		return false, ErrEmpty
+	}
+	err = m.scratch(ctx, wire.FetchRequest{Want: tips, Filter: "tree:0"}, func(db objects) error {
+		found = db.Has(commit)
+		return nil
+	})
+	return found, err
 }
 
 // bringPast fetches a commit that is no tip: first the commits of the history, without files, to see
 // that it is one of them; then the commit. If the server cannot do that, all of the history comes.
 func (m *mirror) bringPast(ctx context.Context, g *generation, rev Revision, refs []wire.Ref) error {
-	if len(refs) == 0 {
+	tips := tipsOf(refs)
+	if len(tips) == 0 {
 		return ErrEmpty
-	}
-	var tips []Hash
-	for _, r := range refs {
-		if h := r.Commit(); h != plumbing.ZeroHash && !slices.Contains(tips, h) {
-			tips = append(tips, h)
-		}
 	}
 	able := false
 	err := m.talk(ctx, func(_ transport.Conn, s *wire.Server) error {
@@ -156,26 +221,21 @@ func (m *mirror) bringPast(ctx context.Context, g *generation, rev Revision, ref
 	if err != nil {
 		return err
 	}
-	unreachable := commitError{rev.Commit.String(), "object not found"}
 	if !able {
 		if err := m.receive(ctx, g, "history", tips, tips, 0); err != nil {
 			return err
 		}
 		if !g.db.Has(rev.Commit) {
-			return unreachable
+			return unreachable(rev)
 		}
 		return nil
 	}
-	found := false
-	err = m.scratch(ctx, wire.FetchRequest{Want: tips, Filter: "tree:0"}, func(db objects) error {
-		found = db.Has(rev.Commit)
-		return nil
-	})
+	found, err := m.inHistory(ctx, rev.Commit, tips)
 	if err != nil {
 		return err
 	}
 	if !found {
-		return unreachable
+		return unreachable(rev)
 	}
 	return m.receive(ctx, g, "commit", []Hash{rev.Commit}, []Hash{rev.Commit}, 1)
 }

@@ -228,6 +228,10 @@ func TestReferencesThatAreNot(t *testing.T) {
 	srv, repo, store := setup(t, git.Options{HTTP: git.AnyPort})
 	other := commit(t, repo, git.Change{Branch: "other", Orphan: true, Message: "Apart", Files: map[string]string{"o": "o"}})
 	lost := commit(t, repo, git.Change{Branch: "lost", Orphan: true, Message: "Lost", Files: map[string]string{"l": "l"}})
+	for _, branch := range []string{"other", "lost"} { // That the mirror has them makes no difference.
+		get(t, store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Branch: branch})
+	}
+	get(t, store, Remote{URL: srv.HTTPURL("fleet")}, Reference{Commit: other, Branch: "other"})
 	must(t, repo.DeleteRef("refs/heads/lost"))
 	tree, err := repo.Resolve("main^{tree}")
 	must(t, err)

@@ -17,12 +17,13 @@ import (
 
 // mirror is what we keep of one remote: how to get there, and a generation of objects on disk.
 type mirror struct {
-	store *Store
-	dir   string
-	used  time.Time     // guarded by Store.mu
-	turn  chan struct{} // held by the one who fetches
-	last  int           // the highest number of a generation so far; guarded by turn
-	times sync.Map      // Hash of a commit to its time.Time
+	store   *Store
+	dir     string
+	used    time.Time     // guarded by Store.mu
+	turn    chan struct{} // held by the one who fetches
+	last    int           // the highest number of a generation so far; guarded by turn
+	times   sync.Map      // Hash of a commit to its time.Time
+	reached sync.Map      // place of a commit that a ref was seen to reach, to true
 
 	parent *mirror // of a mirror that has only some files: the one with the way to the remote
 
@@ -184,6 +185,9 @@ func (m *mirror) stored(rev Revision) *Snapshot {
 	}
 	defer g.release()
 	if !g.holds(rev) {
+		return nil
+	}
+	if _, reached := m.reached.Load(rev.place()); rev.ref == "commit" && !reached {
 		return nil
 	}
 	snap, err := newSnapshot(g, rev, m.store.opts.MaxEntries)
