@@ -122,7 +122,7 @@ func Register(m *kernel.Manager, o Options) error {
 		cancel()
 		return nil
 	})
-	c := &controller{Options: o, m: m, builds: builds, desires: newDesires(), notices: newNotices(), foreign: newForeignWatches(), shard: shard, ctx: ctx}
+	c := &controller{Options: o, m: m, builds: builds, desires: newDesires(), foreign: newForeignWatches(), shard: shard, ctx: ctx}
 	return kernel.Register(m, Kind(m.Gate(kernel.GateExternalArtifact)), c)
 }
 
@@ -167,7 +167,7 @@ type controller struct {
 	trackerOnce sync.Once
 	tracker     *tracker.Tracker
 	vigil       *health.Vigil // health after success, beside the tracker
-	notices     *notices
+	notices     tracker.Notices
 	foreign     *foreignWatches
 }
 
@@ -185,7 +185,7 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 	}
 	mem := memoryOf(req)
 	c.track(req, t, mem)
-	drift, fights := c.notices.take(t.name())
+	drift, fights := c.notices.Take(tracker.Key(t.name()))
 	mem.drift = mem.drift || drift
 	tellFights(req, t, fights)
 	if resumed := c.resume(req, t, mem); resumed != nil {

@@ -2,7 +2,6 @@ package kustomize
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -90,41 +89,14 @@ func (tr *tracking) digest() string {
 	return tr.owner.Digest()
 }
 
-// notices are what the tracker wants Kustomizations to be told. It is safe for concurrent use.
-type notices struct {
-	mu     sync.Mutex
-	drift  map[types.NamespacedName]bool
-	fights map[types.NamespacedName][]tracker.Drift
-}
-
-func newNotices() *notices {
-	return &notices{drift: map[types.NamespacedName]bool{}, fights: map[types.NamespacedName][]tracker.Drift{}}
-}
-
-// take returns what there is to be told, once.
-func (n *notices) take(name types.NamespacedName) (drift bool, fights []tracker.Drift) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	drift, fights = n.drift[name], n.fights[name]
-	delete(n.drift, name)
-	delete(n.fights, name)
-	return drift, fights
-}
-
 func (c *controller) notifyDrift(key tracker.Key) {
-	name := types.NamespacedName{Namespace: key.Namespace, Name: key.Name}
-	c.notices.mu.Lock()
-	c.notices.drift[name] = true
-	c.notices.mu.Unlock()
-	c.m.Wake(groupKind, name)
+	c.notices.Drift(key)
+	c.m.Wake(groupKind, types.NamespacedName(key))
 }
 
 func (c *controller) notifyFight(key tracker.Key, d tracker.Drift) {
-	name := types.NamespacedName{Namespace: key.Namespace, Name: key.Name}
-	c.notices.mu.Lock()
-	c.notices.fights[name] = append(c.notices.fights[name], d)
-	c.notices.mu.Unlock()
-	c.m.Wake(groupKind, name)
+	c.notices.Fight(key, d)
+	c.m.Wake(groupKind, types.NamespacedName(key))
 }
 
 // startTracker starts the tracker when it is first needed: a process that does not lead watches nothing.
@@ -186,25 +158,11 @@ func (c *controller) immediate(k *kustomizev1.Kustomization) bool {
 // tellFights reports managers that take back what was corrected.
 func tellFights(req *request, t *target, fights []tracker.Drift) {
 	for _, d := range fights {
-		ref, ok := apply.Entry{ID: d.ID}.Ref()
-		if !ok {
-			continue
+		if message := d.Contested(FieldManager, t.object.GetInterval()); message != "" {
+			req.Event(kernel.Normal(tracker.ContestedReason, message, t.metadata()))
 		}
-		who := d.Manager
-		if who == "" {
-			who = "somebody"
-		}
-		message := fmt.Sprintf("%s: %s changes what %s has put back; the next correction waits for the interval of %s. Take the field out of the source, or stop the other writer",
-			ref.Subject(), who, FieldManager, t.object.GetInterval())
-		if d.State == tracker.Gone {
-			message = fmt.Sprintf("%s was deleted again right after %s had created it anew; the next correction waits for the interval of %s",
-				ref.Subject(), FieldManager, t.object.GetInterval())
-		}
-		req.Event(kernel.Normal(driftContestedReason, message, t.metadata()))
 	}
 }
-
-const driftContestedReason = "DriftContested"
 
 // changeText is the event of an apply: what changed, and where somebody had taken fields, which and who.
 func changeText(changes apply.ChangeLog) string {
