@@ -3,7 +3,6 @@ package helm
 import (
 	"context"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
@@ -34,36 +33,9 @@ func (c *controller) valuesFor(ctx context.Context, hr *helmv2.HelmRelease, log 
 	return merged, err
 }
 
-// missing is an object that does not exist, with the words of the server.
-type missing struct{ error }
-
-func (missing) Is(target error) bool { return target == values.ErrNotFound }
-
 func (c *controller) readConfig(ctx context.Context, kind string, name types.NamespacedName) (values.Object, error) {
-	out := values.Object{}
 	if kind == "Secret" {
-		secret, err := c.m.GetSecret(ctx, name)
-		if err != nil {
-			return nil, asMissing(err)
-		}
-		return secret.Data, nil
+		return values.FromSecret(c.m.GetSecret(ctx, name))
 	}
-	config, err := c.m.GetConfigMap(ctx, name)
-	if err != nil {
-		return nil, asMissing(err)
-	}
-	for k, v := range config.Data {
-		out[k] = []byte(v)
-	}
-	for k, v := range config.BinaryData {
-		out[k] = v
-	}
-	return out, nil
-}
-
-func asMissing(err error) error {
-	if apierrors.IsNotFound(err) {
-		return missing{err}
-	}
-	return err
+	return values.FromConfigMap(c.m.GetConfigMap(ctx, name))
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/yaml"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
@@ -90,30 +88,12 @@ func printValues(ctx context.Context, s *session.Session, c *cluster.Client, obj
 }
 
 func readValues(ctx context.Context, c *cluster.Client, kind, namespace, name string) (values.Object, error) {
-	out := values.Object{}
 	if kind == kinds.Secrets.Kind {
-		var secret corev1.Secret
-		if err := c.Get(ctx, kinds.Secrets, namespace, name, &secret); err != nil {
-			return nil, missing(err)
-		}
-		return secret.Data, nil
+		secret := &corev1.Secret{}
+		err := c.Get(ctx, kinds.Secrets, namespace, name, secret)
+		return values.FromSecret(secret, err)
 	}
-	var config corev1.ConfigMap
-	if err := c.Get(ctx, kinds.ConfigMaps, namespace, name, &config); err != nil {
-		return nil, missing(err)
-	}
-	for k, v := range config.Data {
-		out[k] = []byte(v)
-	}
-	for k, v := range config.BinaryData {
-		out[k] = v
-	}
-	return out, nil
-}
-
-func missing(err error) error {
-	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("%w: %w", values.ErrNotFound, err)
-	}
-	return err
+	config := &corev1.ConfigMap{}
+	err := c.Get(ctx, kinds.ConfigMaps, namespace, name, config)
+	return values.FromConfigMap(config, err)
 }

@@ -126,30 +126,10 @@ func (in *inputs) GetSecret(ctx context.Context, key types.NamespacedName) (*cor
 
 // config reads the content of a ConfigMap or Secret for values.
 func (in *inputs) config(ctx context.Context, kind, namespace, name string) (values.Object, error) {
-	out := values.Object{}
 	if kind == kinds.Secrets.Kind {
-		secret, err := in.GetSecret(ctx, types.NamespacedName{Namespace: namespace, Name: name})
-		if err != nil {
-			return nil, asMissing(err)
-		}
-		return secret.Data, nil
+		return values.FromSecret(in.GetSecret(ctx, types.NamespacedName{Namespace: namespace, Name: name}))
 	}
 	config := &corev1.ConfigMap{}
-	if err := in.get(ctx, kinds.ConfigMaps, namespace, name, config); err != nil {
-		return nil, asMissing(err)
-	}
-	for k, v := range config.Data {
-		out[k] = []byte(v)
-	}
-	for k, v := range config.BinaryData {
-		out[k] = v
-	}
-	return out, nil
-}
-
-func asMissing(err error) error {
-	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("%w: %w", values.ErrNotFound, err)
-	}
-	return err
+	err := in.get(ctx, kinds.ConfigMaps, namespace, name, config)
+	return values.FromConfigMap(config, err)
 }
