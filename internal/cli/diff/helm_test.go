@@ -44,6 +44,21 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: fresh}
 {{- end }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: before
+  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-weight: "1"}
+data:
+  colour: {{ .Values.colour }}
+  login: {{ .Values.password }}
+{{- if .Values.old }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: try, annotations: {helm.sh/hook: test}}
+{{- end }}
 `
 
 // release writes the files of a HelmRelease, with values and a Secret, below a directory.
@@ -83,7 +98,9 @@ func TestHelmReleaseOffline(t *testing.T) {
 		return l.flux(append([]string{"diff", "hr", "shop", "--path", l.at("new"), "--against", l.at("old"), "--root", l.dir}, args...)...)
 	}
 	out, said, code := offline()
-	for _, want := range []string{"► ConfigMap/shop drifted", "data.colour\n± value change\n- blue\n+ green", "► Secret/shop drifted", "► ConfigMap/fresh created", "► ConfigMap/old deleted"} {
+	for _, want := range []string{"► ConfigMap/shop drifted", "data.colour\n± value change\n- blue\n+ green", "► Secret/shop drifted", "► ConfigMap/fresh created", "► ConfigMap/old deleted",
+		"► ConfigMap/before drifted (hook: pre-install, pre-upgrade)", "► ConfigMap/try deleted (hook: test)",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
@@ -94,12 +111,13 @@ func TestHelmReleaseOffline(t *testing.T) {
 	out, _, _ = offline("--output", "json")
 	var reports []struct {
 		HelmRelease string
-		Changes     []struct{ Object, Action, Diff string }
+		Changes     []struct{ Object, Action, Diff, Hook string }
 	}
-	if err := json.Unmarshal([]byte(out), &reports); err != nil || len(reports) != 1 || reports[0].HelmRelease != "HelmRelease/shop/shop" || len(reports[0].Changes) != 4 {
+	if err := json.Unmarshal([]byte(out), &reports); err != nil || len(reports) != 1 || reports[0].HelmRelease != "HelmRelease/shop/shop" || len(reports[0].Changes) != 6 ||
+		reports[0].Changes[4].Hook != "pre-install, pre-upgrade" || !strings.Contains(reports[0].Changes[4].Diff, "+ green") {
 		t.Errorf("%v in %s", err, out)
 	}
-	if out, _, _ = offline("--output", "markdown"); !strings.Contains(out, "1 created, 2 changed, 1 deleted") || !strings.Contains(out, "```diff") || strings.Contains(out, "-secret") {
+	if out, _, _ = offline("--output", "markdown"); !strings.Contains(out, "1 created, 3 changed, 2 deleted") || !strings.Contains(out, "`ConfigMap/try` deleted (hook: test)") || !strings.Contains(out, "```diff") || strings.Contains(out, "-secret") {
 		t.Errorf("markdown:\n%s", out)
 	}
 	if out, said, code := l.flux("diff", "hr", "shop", "--path", l.at("old"), "--against", l.at("old"), "--root", l.dir); code != 0 || out != "" {
@@ -142,7 +160,9 @@ func testLive(t *testing.T, serverSide bool) {
 	}
 	l.release("files", "{colour: green, old: false, fresh: true}", "second-secret")
 	out, said, code := diff()
-	for _, want := range []string{"► ConfigMap/" + l.ns + "/shop drifted", "- blue\n+ green", "- one map entry removed:\n  only: before", "► Secret/" + l.ns + "/shop drifted", "/fresh created", "/old deleted"} {
+	for _, want := range []string{"► ConfigMap/" + l.ns + "/shop drifted", "- blue\n+ green", "- one map entry removed:\n  only: before", "► Secret/" + l.ns + "/shop drifted", "/fresh created", "/old deleted",
+		"► ConfigMap/" + l.ns + "/before drifted (hook: pre-install, pre-upgrade)", "► ConfigMap/" + l.ns + "/try deleted (hook: test)",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}

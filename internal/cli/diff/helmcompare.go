@@ -2,13 +2,9 @@ package diff
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
-	"strconv"
-	"strings"
+	"slices"
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	helm "helm.sh/helm/v4/pkg/release/v1"
@@ -30,6 +26,8 @@ import (
 type rendered struct {
 	objects []*unstructured.Unstructured
 	hidden  []string
+	// hooks are the objects that Helm makes at moments of an action.
+	hooks   []hook
 	release *helm.Release
 	// serverSide says that the objects would be applied on the server.
 	serverSide bool
@@ -60,7 +58,12 @@ func (f *releaseFlags) render(ctx context.Context, in *inputs, hr *helmv2.HelmRe
 			release.Own(o, runner.Name, runner.Namespace)
 		}
 	}
-	return &rendered{objects: p.Objects, hidden: append(hidden, secretsIn(p.Objects)...), release: p.Release, serverSide: p.ServerSide}, nil
+	hooks, err := hooksOf(p.Release)
+	if err != nil {
+		return nil, err
+	}
+	hidden = append(append(hidden, secretsIn(p.Objects)...), secretsIn(objectsOf(hooks))...)
+	return &rendered{objects: p.Objects, hooks: hooks, hidden: hidden, release: p.Release, serverSide: p.ServerSide}, nil
 }
 
 // valuesOf composes the values of a HelmRelease, and tells what of them is secret.
@@ -78,45 +81,14 @@ func valuesOf(ctx context.Context, in *inputs, hr *helmv2.HelmRelease) (merged m
 		}
 	}
 	alone, _, err := values.Compose(secret, nil, read)
-	return merged, leaves(alone, nil), err
-}
-
-// shortest is the length from which on a value of a Secret is hidden wherever it appears.
-const shortest = 4
-
-func leaves(v any, found []string) []string {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, one := range v {
-			found = leaves(one, found)
-		}
-	case []any:
-		for _, one := range v {
-			found = leaves(one, found)
-		}
-	case float64: // as a template prints it, not with an exponent
-		found = leaves(strconv.FormatFloat(v, 'f', -1, 64), found)
-	case int, int64, json.Number:
-		found = leaves(fmt.Sprint(v), found)
-	case string:
-		if len(v) >= shortest {
-			found = append(found, v, base64.StdEncoding.EncodeToString([]byte(v)))
-		}
-	}
-	return found
+	return merged, apply.Texts(alone, nil), err
 }
 
 // secretsIn is what the Secrets among objects hold.
 func secretsIn(objects []*unstructured.Unstructured) (found []string) {
 	for _, o := range objects {
 		if isSecret(o) {
-			found = leaves(o.Object["stringData"], found)
-			data, _, _ := unstructured.NestedStringMap(o.Object, "data")
-			for _, v := range data {
-				if plain, err := base64.StdEncoding.DecodeString(v); err == nil {
-					found = leaves(string(plain), found)
-				}
-			}
+			found = apply.Texts(o.Object["data"], apply.Texts(o.Object["stringData"], found))
 		}
 	}
 	return found
@@ -125,9 +97,7 @@ func secretsIn(objects []*unstructured.Unstructured) (found []string) {
 // hide takes what is secret out of the texts of a report.
 func hide(changes []Change, hidden []string) {
 	for i := range changes {
-		for _, secret := range hidden {
-			changes[i].Diff = strings.ReplaceAll(changes[i].Diff, secret, "***")
-		}
+		changes[i].Diff = apply.Conceal(changes[i].Diff, hidden)
 	}
 }
 
@@ -163,7 +133,13 @@ func (f *releaseFlags) live(ctx context.Context, s *session.Session, name string
 	if err != nil {
 		return report, err
 	}
-	former, err := release.Objects(base)
+	var former []*unstructured.Unstructured
+	if base != nil {
+		if former, err = release.Objects(base.Manifest); err != nil {
+			return report, err
+		}
+	}
+	hooks, err := hooksOf(base)
 	if err != nil {
 		return report, err
 	}
@@ -171,7 +147,11 @@ func (f *releaseFlags) live(ctx context.Context, s *session.Session, name string
 	if report.Changes, err = c.upgrade(ctx, r, former); err != nil {
 		return report, err
 	}
-	hide(report.Changes, append(r.hidden, secretsIn(former)...))
+	for _, h := range append(slices.Clone(hooks), r.hooks...) {
+		_ = place(ctx, c.client, h.object, r.release.Namespace) // of a kind that is gone, or not yet there, the name will do
+	}
+	report.Changes = append(report.Changes, betweenHooks(hooks, r.hooks)...)
+	hide(report.Changes, append(append(r.hidden, secretsIn(former)...), secretsIn(objectsOf(hooks))...))
 	return report, nil
 }
 
@@ -215,24 +195,24 @@ func (in *inputs) helmRelease(ctx context.Context, namespace, name string) (*hel
 	return hr, nil
 }
 
-// stored reads Helm's storage: the newest revision, and the manifest that the cluster is at. Both are empty where nothing
-// is released.
-func stored(ctx context.Context, c *kube.Cluster, hr *helmv2.HelmRelease) (last *helm.Release, manifest string, err error) {
+// stored reads Helm's storage: the newest revision, and the one that the cluster is at. Both are nil where nothing is
+// released.
+func stored(ctx context.Context, c *kube.Cluster, hr *helmv2.HelmRelease) (last, deployed *helm.Release, err error) {
 	storage := store.New(c.Core().Secrets(action.StorageNamespace(hr)), action.ReleaseName(hr), nil)
 	revisions, _, err := storage.Load(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("read Helm's storage: %w", err)
+		return nil, nil, fmt.Errorf("read Helm's storage: %w", err)
 	}
 	if len(revisions) == 0 || revisions[0].Info.Status.String() == "uninstalled" {
-		return nil, "", nil
+		return nil, nil, nil
 	}
 	last = revisions[0]
 	for _, r := range revisions {
 		if r.Info.Status.String() == "deployed" {
-			return last, r.Manifest, nil
+			return last, r, nil
 		}
 	}
-	return last, last.Manifest, nil
+	return last, last, nil
 }
 
 // place gives an object the namespace that Helm gives it.
@@ -305,56 +285,7 @@ func (f *releaseFlags) offline(ctx context.Context, s *session.Session, name str
 	if sides[0].release == nil && sides[1].release == nil {
 		return report, errors.New("HelmRelease '" + s.Namespace + "/" + name + "' is in neither of the paths")
 	}
-	report.Changes = between(sides[0], sides[1])
+	report.Changes = append(between(sides[0].objects, sides[1].objects), betweenHooks(sides[0].hooks, sides[1].hooks)...)
 	hide(report.Changes, append(sides[0].hidden, sides[1].hidden...))
 	return report, nil
-}
-
-// between lists what differs in two renderings.
-func between(from, to *rendered) (changes []Change) {
-	old := map[apply.ID]*unstructured.Unstructured{}
-	for _, o := range from.objects {
-		old[apply.RefOf(o).ID()] = o
-	}
-	for _, o := range to.objects {
-		id := apply.RefOf(o).ID()
-		before := old[id]
-		delete(old, id)
-		switch {
-		case before == nil:
-			changes = append(changes, Change{Object: subject(o), Action: Created})
-		case !reflect.DeepEqual(before.Object, o.Object):
-			a, b := before.DeepCopy(), o.DeepCopy()
-			if isSecret(o) {
-				dataOnly(a)
-				dataOnly(b)
-				maskSecrets(a.Object, b.Object)
-			}
-			changes = append(changes, Change{Object: subject(o), Action: Drifted, Diff: report(a.Object, b.Object)})
-		}
-	}
-	for _, o := range from.objects {
-		if old[apply.RefOf(o).ID()] != nil {
-			changes = append(changes, Change{Object: subject(o), Action: Deleted})
-		}
-	}
-	return changes
-}
-
-func isSecret(u *unstructured.Unstructured) bool {
-	return u.GetKind() == "Secret" && u.GroupVersionKind().Group == ""
-}
-
-// dataOnly makes the text in a Secret data, as the server does.
-func dataOnly(u *unstructured.Unstructured) {
-	text, _, _ := unstructured.NestedMap(u.Object, "stringData")
-	data, _, _ := unstructured.NestedMap(u.Object, "data")
-	if data == nil {
-		data = map[string]any{}
-	}
-	for k, v := range text {
-		data[k] = base64.StdEncoding.EncodeToString(fmt.Append(nil, v))
-	}
-	delete(u.Object, "stringData")
-	u.Object["data"] = data
 }

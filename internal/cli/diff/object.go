@@ -44,8 +44,18 @@ const (
 type Change struct {
 	Object string `json:"object"`
 	Action Action `json:"action"`
+	// Hook says when Helm makes the object, for one that is no part of the release itself.
+	Hook string `json:"hook,omitempty"`
 	// Diff is the text of a drift.
 	Diff string `json:"diff,omitempty"`
+}
+
+// what says what would be done.
+func (c *Change) what() string {
+	if c.Hook == "" {
+		return string(c.Action)
+	}
+	return string(c.Action) + " (hook: " + c.Hook + ")"
 }
 
 // comparer asks the API server what applying an object would change.

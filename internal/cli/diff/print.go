@@ -64,7 +64,7 @@ func (p painter) report(b *strings.Builder, r *Report) {
 		fmt.Fprintf(b, "⚠️ %s skipped: %s\n", r.subject(), r.Note)
 	}
 	for _, c := range r.Changes {
-		fmt.Fprintf(b, "%s\n", p.paint(actionColours[c.Action], fmt.Sprintf("► %s %s", c.Object, c.Action)))
+		fmt.Fprintf(b, "%s\n", p.paint(actionColours[c.Action], fmt.Sprintf("► %s %s", c.Object, c.what())))
 		if c.Diff != "" {
 			b.WriteString("\n" + p.diff(c.Diff))
 		}
@@ -126,10 +126,10 @@ func section(b *strings.Builder, r *Report) {
 		fmt.Fprintf(b, "\n### %s\n\n", r.subject())
 		for _, c := range r.Changes {
 			if c.Diff == "" {
-				fmt.Fprintf(b, "- `%s` %s\n", c.Object, c.Action)
+				fmt.Fprintf(b, "- `%s` %s\n", c.Object, c.what())
 				continue
 			}
-			fmt.Fprintf(b, "- `%s` %s\n\n<details><summary>differences</summary>\n\n%s\n</details>\n\n", c.Object, c.Action, fenced("diff", strings.TrimRight(c.Diff, "\n")))
+			fmt.Fprintf(b, "- `%s` %s\n\n<details><summary>differences</summary>\n\n%s\n</details>\n\n", c.Object, c.what(), fenced("diff", strings.TrimRight(c.Diff, "\n")))
 		}
 	}
 	for i := range r.Nested {
