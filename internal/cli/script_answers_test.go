@@ -14,13 +14,14 @@ import (
 
 // answered is what controllers say of objects of a kind, beside that they are ready.
 var answered = map[string]map[string]any{
-	"GitRepository":         {"artifact": map[string]any{"revision": "main@sha1:1234", "size": int64(2048)}},
-	"OCIRepository":         {"artifact": map[string]any{"revision": "1.0.0@sha256:1234"}},
-	"HelmRepository":        {"artifact": map[string]any{"revision": "sha256:1234"}},
-	"HelmChart":             {"artifact": map[string]any{"revision": "6.5.0"}},
-	"Bucket":                {"artifact": map[string]any{"revision": "sha256:1234"}},
-	"Kustomization":         {"lastAppliedRevision": "main@sha1:1234", "inventory": map[string]any{"entries": []any{map[string]any{"id": "apps_web_apps_Deployment", "v": "v1"}}}},
-	"HelmRelease":           {"history": []any{map[string]any{"chartVersion": "6.5.0", "version": int64(1), "name": "podinfo", "namespace": "apps", "status": "deployed"}}},
+	"GitRepository":  {"artifact": map[string]any{"revision": "main@sha1:1234", "size": int64(2048)}},
+	"OCIRepository":  {"artifact": map[string]any{"revision": "1.0.0@sha256:1234"}},
+	"HelmRepository": {"artifact": map[string]any{"revision": "sha256:1234"}},
+	"HelmChart":      {"artifact": map[string]any{"revision": "6.5.0"}},
+	"Bucket":         {"artifact": map[string]any{"revision": "sha256:1234"}},
+	"Kustomization":  {"lastAppliedRevision": "main@sha1:1234", "inventory": map[string]any{"entries": []any{map[string]any{"id": "apps_web_apps_Deployment", "v": "v1"}}}},
+	"HelmRelease": {"history": []any{map[string]any{"chartVersion": "6.5.0", "version": int64(1), "name": "podinfo", "namespace": "apps", "status": "deployed"}},
+		"inventory": map[string]any{"entries": []any{map[string]any{"id": "apps_podinfo_apps_Deployment", "v": "v1"}}}},
 	"Receiver":              {"webhookPath": "/hook/1234"},
 	"ImageRepository":       {"lastScanResult": map[string]any{"tagCount": int64(3)}},
 	"ImagePolicy":           {"latestRef": map[string]any{"name": "ghcr.io/org/app", "tag": "6.5.0"}},

@@ -83,16 +83,15 @@ func (b *builder) release(ctx context.Context, node *Node) error {
 	if err := b.client.Get(ctx, kinds.HelmRelease.Resource, node.Resource.Namespace, node.Resource.Name, &obj); err != nil {
 		return err
 	}
-	latest := obj.Status.History.Latest()
-	if latest == nil || obj.Spec.KubeConfig != nil {
-		return nil
-	}
-	ids, err := b.released(ctx, &obj, latest)
+	remote := obj.Spec.KubeConfig != nil
+	ids, err := b.released(ctx, &obj, remote)
 	if err != nil {
 		return fmt.Errorf("HelmRelease %s/%s: %w", obj.Namespace, obj.Name, err)
 	}
 	for _, id := range ids {
-		node.add(id)
+		if err := b.child(ctx, node, id, remote); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,9 +28,41 @@ const (
 	helmNamespaceLabel = "helm.toolkit.fluxcd.io/namespace"
 )
 
-// released returns the objects of a release from Helm's own record of it, and the CRDs that
+// released returns the objects of the latest release: as Helm's own record has them, or the inventory in the status, where
+// the record cannot be read.
+func (b *builder) released(ctx context.Context, obj *helmv2.HelmRelease, remote bool) ([]Identity, error) {
+	latest := obj.Status.History.Latest()
+	if latest == nil {
+		return nil, nil
+	}
+	var ids []Identity
+	err := errRemote
+	if !remote {
+		ids, err = b.recorded(ctx, obj, latest)
+	}
+	if err == nil || obj.Status.Inventory == nil {
+		if remote {
+			err = nil // older controllers kept no inventory
+		}
+		return ids, err
+	}
+	ids = nil
+	for _, entry := range obj.Status.Inventory.Entries {
+		id, err := parseID(entry.ID)
+		if err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// errRemote says that a record is in another cluster.
+var errRemote = errors.New("the release is in another cluster")
+
+// recorded returns the objects of a release from Helm's own record of it, and the CRDs that
 // came with it, which Helm does not record.
-func (b *builder) released(ctx context.Context, obj *helmv2.HelmRelease, snapshot *helmv2.Snapshot) ([]Identity, error) {
+func (b *builder) recorded(ctx context.Context, obj *helmv2.HelmRelease, snapshot *helmv2.Snapshot) ([]Identity, error) {
 	storage := obj.Status.StorageNamespace
 	if storage == "" {
 		storage = obj.Namespace

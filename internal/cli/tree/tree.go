@@ -50,10 +50,11 @@ func Command(s *session.Session) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tree",
 		Short: "Print what objects have made as a tree",
-		Long:  "The tree commands print the objects that a Kustomization or an ArtifactGenerator has made, and what these have made in turn. Their output may change.",
+		Long:  "The tree commands print the objects that a Kustomization, a HelmRelease or an ArtifactGenerator has made, and what these have made in turn. Their output may change.",
 	}
 	groups := &session.Group{Titles: map[string]string{"artifact": "Print what artifact generators have made"}}
 	groups.Place(root, "kustomization", kustomization(s))
+	groups.Place(root, "helmrelease", helmRelease(s))
 	groups.Place(root, "artifact generator", generator(s))
 	return root
 }
@@ -83,6 +84,28 @@ func kustomization(s *session.Session) *cobra.Command {
 			return write(s.Out, output, node)
 		})(cmd, args)
 	}
+	return cmd
+}
+
+func helmRelease(s *session.Session) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:               "helmrelease [name]",
+		Aliases:           []string{"hr"},
+		Short:             "Print what a HelmRelease has released",
+		Example:           "  flux tree helmrelease podinfo",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: session.CompleteNames(s, kinds.HelmRelease.Resource),
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "format: a drawing when empty, json or yaml")
+	cmd.RunE = s.Run(func(ctx context.Context, c *cluster.Client, args []string) error {
+		b := &builder{client: c, expanded: map[Identity]bool{}, kinds: s.Discovery(c)}
+		node := &Node{Resource: identify(kinds.HelmRelease, s.Namespace, args[0])}
+		if err := b.release(ctx, node); err != nil {
+			return err
+		}
+		return write(s.Out, output, node)
+	})
 	return cmd
 }
 
