@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -128,7 +129,8 @@ func largeIndex(ctx context.Context, w *world) ([]figure, error) {
 	}
 	server := newChartServer(packed)
 	defer server.Close()
-	text := strings.ReplaceAll(indextest.Generate(indexSize, indexCharts), "https://charts.example.com", server.URL)
+	text := strings.NewReplacer("https://charts.example.com", server.URL, indextest.Digest, fmt.Sprintf("%x", sha256.Sum256(packed))).
+		Replace(indextest.Generate(indexSize, indexCharts))
 	server.set(text)
 	if err := w.settle(ctx); err != nil {
 		return nil, err

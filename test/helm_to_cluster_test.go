@@ -95,6 +95,7 @@ type shelf struct {
 	*httptest.Server
 	mu     sync.Mutex
 	charts map[string][]byte // by file
+	lie    bool              // the digests of the index are wrong
 }
 
 func newShelf(t *testing.T) *shelf {
@@ -121,8 +122,12 @@ func newShelf(t *testing.T) *shelf {
 func (s *shelf) index() string {
 	text := "apiVersion: v1\nentries:\n  redis:\n"
 	for _, file := range slices.Sorted(maps.Keys(s.charts)) {
+		content := s.charts[file]
+		if s.lie {
+			content = nil
+		}
 		version := strings.TrimSuffix(strings.TrimPrefix(file, "redis-"), ".tgz")
-		text += fmt.Sprintf("  - {apiVersion: v2, name: redis, version: %s, digest: %x, urls: [%s]}\n", version, sha256.Sum256(s.charts[file]), file)
+		text += fmt.Sprintf("  - {apiVersion: v2, name: redis, version: %s, digest: %x, urls: [%s]}\n", version, sha256.Sum256(content), file)
 	}
 	return text
 }
@@ -133,6 +138,13 @@ func (s *shelf) put(t *testing.T, versions ...string) {
 	for _, v := range versions {
 		s.charts["redis-"+v+".tgz"] = registrytest.Archive(t, chartFiles("redis", "redis", v)).Data
 	}
+}
+
+// lies makes the digests of the index wrong, or right again.
+func (s *shelf) lies(lie bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lie = lie
 }
 
 // beginHelm starts source-controller and helm-controller for the namespace of the scenario alone: the HelmCharts that
@@ -177,8 +189,12 @@ func TestHelmToCluster(t *testing.T) {
 	s := beginHelm(t)
 	charts := newShelf(t)
 	charts.put(t, "17.3.0", "17.3.5", "18.0.0")
+	charts.lies(true)
 	s.plain("apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {name: bitnami}\nspec: {interval: 1h, url: " + charts.URL + "}\n")
 	s.plain(seed)
+	s.failing("HelmRelease", "backend-redis", "SourceNotReady", "the archive is not the one that the index names")
+	charts.lies(false)
+	s.request("HelmRepository", "bitnami")
 	if data := s.released("backend-redis", "17.3.5"); data["architecture"] != "standalone" || data["auth"] != "false" || data["key"] != "default" {
 		t.Errorf("the release holds %v", data)
 	}

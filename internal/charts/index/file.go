@@ -2,10 +2,13 @@ package index
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -30,6 +33,21 @@ type Version struct {
 	Created moment `json:"created"`
 	// Digest is the SHA-256 of the archive in hex, or empty.
 	Digest string `json:"digest"`
+}
+
+// ErrDigest says that an archive is not the one that the index speaks of.
+var ErrDigest = errors.New("the archive is not the one that the index names")
+
+// Check tells whether an archive is that of the version. An index without a SHA-256 leaves it open.
+func (v Version) Check(archive []byte) error {
+	want := strings.ToLower(strings.TrimPrefix(v.Digest, "sha256:"))
+	if raw, err := hex.DecodeString(want); err != nil || len(raw) != sha256.Size {
+		return nil
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(archive)); got != want {
+		return fmt.Errorf("%w: its SHA-256 is %s, and the index has %s; have the repository indexed anew, once it is known who changed the archive", ErrDigest, got, want)
+	}
+	return nil
 }
 
 // ErrUnknownChart has the text that upstream's users know.

@@ -123,8 +123,10 @@ func (f *Finder) Pull(ctx context.Context, from *sourcev1.HelmRepository, chart,
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = r.Chart(ctx, v.URLs[0], maxChart, &b)
-	return b.Bytes(), err
+	if err = r.Chart(ctx, v.URLs[0], maxChart, &b); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), v.Check(b.Bytes())
 }
 
 // PullOCI fetches what an OCIRepository offers now, and tells its revision.

@@ -140,6 +140,24 @@ func TestWrongReferences(t *testing.T) {
 	sourcetest.Ready[helmChart](l, "source", "10.1.0") // its appearance, and then its artifact, act at once
 }
 
+// TestWrongDigest: an archive that is not the one of the index is refused, and the index that has it is all that is needed.
+func TestWrongDigest(t *testing.T) {
+	t.Parallel()
+	l, s := newLab(t)
+	index := func(digest string) {
+		s.Put("/charts/index.yaml", []byte("apiVersion: v1\nentries:\n  demo:\n  - {apiVersion: v2, name: demo, version: 3.0.0, digest: \""+digest+"\", urls: [demo-3.0.0.tgz]}\n"))
+		sourcetest.Request[repository](l, "charts", digest)
+	}
+	offer(l, s, "3.0.0")
+	index(strings.Repeat("0f", sha256.Size))
+	create(l, "demo", nil)
+	if obj, message := sourcetest.Failed[helmChart](l, "demo", "ChartPullError"); !strings.Contains(message, "the archive is not the one that the index names") || obj.Status.Artifact != nil {
+		t.Errorf("%s, %+v", message, obj.Status.Artifact)
+	}
+	index(fmt.Sprintf("sha256:%x", sha256.Sum256(demo(l, "3.0.0"))))
+	sourcetest.Ready[helmChart](l, "demo", "3.0.0")
+}
+
 // TestSourceWithoutArtifact waits, quietly.
 func TestSourceWithoutArtifact(t *testing.T) {
 	t.Parallel()

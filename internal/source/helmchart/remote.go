@@ -121,5 +121,10 @@ func (p *poll) download(ctx context.Context, from *sourcev1.HelmRepository, v in
 	if errors.Is(err, repo.ErrTooLarge) {
 		err = fmt.Errorf("%w; raise --helm-chart-max-size of source-controller", err)
 	}
+	if err == nil {
+		if err = v.Check(b.Bytes()); err != nil {
+			err = fmt.Errorf("version %s from '%s': %w", v.Version, v.URLs[0], err)
+		}
+	}
 	return b.Bytes(), err
 }
