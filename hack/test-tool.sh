@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Prints the path of a real S3 server (versitygw) for tests, building it once: two minutes on two cores, kept outside of
-# the checkout under the version and the Go that made it.
+# test-tool.sh FOLDER: prints the path of the program that the module test/FOLDER names as its tool, a real server or
+# client that tests run. It is built once, a minute or two on two cores, and kept outside of the checkout under its version
+# and the Go that made it.
 set -euo pipefail
-cd "$(dirname "$0")/../test/s3"
-version=$(go list -m -f '{{.Version}}' github.com/versity/versitygw)
+cd "$(dirname "$0")/../test/$1"
+package=$(go list -f '{{.ImportPath}}' tool)
+name=$(go list -f '{{.ImportPath}} {{.Module.Version}}' tool | sed 's#.*/##; s# #-#')
 cache="${FLUX_TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flux-test-tools}"
-bin="$cache/versitygw-$version-$(go env GOVERSION)"
+bin="$cache/$name-$(go env GOVERSION)"
 if [ ! -x "$bin" ]; then
   mkdir -p "$cache"
-  echo "building the S3 server for tests (once)" >&2
-  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin.$$" github.com/versity/versitygw/cmd/versitygw
+  echo "building $name for tests (once)" >&2
+  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin.$$" "$package"
   mv "$bin.$$" "$bin"
 fi
 echo "$bin"

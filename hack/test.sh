@@ -44,8 +44,9 @@ FLUX_TEST_KUBECONFIG=$(bin/flux-sandbox kubeconfig --name test)
 export FLUX_TEST_KUBECONFIG FLUX_TEST_BIN="$PWD/bin"
 go run ./hack/kube -kubeconfig "$FLUX_TEST_KUBECONFIG" crds
 
-FLUX_TEST_S3=$(hack/s3-server.sh)
-export FLUX_TEST_S3
+FLUX_TEST_S3=$(hack/test-tool.sh s3)
+FLUX_TEST_HELM3=$(hack/test-tool.sh helm3)
+export FLUX_TEST_S3 FLUX_TEST_HELM3
 
 # Two packages at a time, beginning with those that start clusters of their own and mostly wait for them.
 slow=() rest=()

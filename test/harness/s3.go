@@ -18,11 +18,11 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// S3Env names the S3 server that tests run; hack/s3-server.sh builds it.
+// S3Env names the S3 server that tests run; hack/test-tool.sh s3 builds it.
 const S3Env = "FLUX_TEST_S3"
 
 // ErrNoS3 says that there is no S3 server to run.
-var ErrNoS3 = errors.New("no S3 server: run `make test`, or set " + S3Env + " to what hack/s3-server.sh prints")
+var ErrNoS3 = errors.New("no S3 server: run `make test`, or set " + S3Env + " to what `hack/test-tool.sh s3` prints")
 
 // S3 is a real S3 server on loopback.
 type S3 struct {
