@@ -48,7 +48,7 @@ func normalise(u *unstructured.Unstructured) (unknown []string) {
 	}
 	switch kind {
 	case "/Secret":
-		foldStringData(u)
+		FoldStringData(u)
 	case "/Service":
 		defaultProtocol(u.Object, "spec", "ports")
 	}
@@ -96,8 +96,9 @@ func dropEmptyTimestamps(v any) {
 	}
 }
 
-// foldStringData moves a Secret's stringData into data, where it wins.
-func foldStringData(u *unstructured.Unstructured) {
+// FoldStringData moves a Secret's stringData into data, where it wins and where the server keeps it: what is applied as
+// stringData owns no field of the object that it becomes, so that nobody could tell when others change it.
+func FoldStringData(u *unstructured.Unstructured) {
 	plain, ok := u.Object["stringData"].(map[string]any)
 	if !ok {
 		return

@@ -54,7 +54,7 @@ func (a *attempt) take(ctx context.Context, next step, why string) *kernel.Outco
 	case stepTest:
 		return a.test(ctx)
 	case stepLook:
-		return a.look(ctx)
+		return a.drift(ctx)
 	case stepStall:
 		return a.stall()
 	case stepNoTarget:
@@ -185,7 +185,7 @@ func (a *attempt) releaseFailed(kind string, err error) *kernel.Outcome {
 	if action.Cancelled(err) {
 		return a.cancelled()
 	}
-	message := fmt.Sprintf("Helm %s failed for release %s/%s with chart %s@%s: %s", kind, a.runner.Namespace, a.runner.Name, a.chartName, a.version, text(err))
+	message := fmt.Sprintf("Helm %s failed for release %s/%s with chart %s@%s: %s", kind, a.runner.Namespace, a.runner.Name, a.chartName, a.version, err)
 	a.set(helmv2.ReleasedCondition, metav1.ConditionFalse, names[kind].failed, message)
 	a.req.Event(kernel.Warning(names[kind].failed, a.withLog(message), a.metadata()))
 	status.Failures++
@@ -206,9 +206,6 @@ func (a *attempt) releaseFailed(kind string, err error) *kernel.Outcome {
 	}
 	return a.release()
 }
-
-// text is the message of an error, without the repetition of Helm's own prefix.
-func text(err error) string { return err.Error() }
 
 // release makes sure that no action leaves the release locked.
 func (a *attempt) release() *kernel.Outcome {

@@ -49,8 +49,9 @@ type attempt struct {
 	last       *helm.Release
 	revisions  []*helm.Release
 	unreadable bool
-	// looked says that drift was looked for; watch follows the objects between attempts.
+	// looked says that drift was looked for, look how closely it is to be; watch follows the objects between attempts.
 	looked bool
+	look   look
 	watch  *watching
 }
 
@@ -67,15 +68,15 @@ type ended struct {
 
 // attempt returns the function of the job.
 func (c *controller) attempt(req *request, t *target, mem *memory) func(context.Context) (any, error) {
-	mem.drift = false
-	status, watch := req.Object.Status.DeepCopy(), mem.watch
+	status, watch, closely, storage := req.Object.Status.DeepCopy(), mem.watch, c.howClosely(req, t, mem), mem.storage
 	return func(ctx context.Context) (any, error) {
-		a := &attempt{c: c, req: req, t: t, hr: t.object.DeepCopy(), had: map[step]bool{}, log: &action.Log{}, watch: watch}
+		a := &attempt{c: c, req: req, t: t, hr: t.object.DeepCopy(), had: map[step]bool{}, log: &action.Log{}, watch: watch, look: closely}
 		a.hr.Status = *status
 		a.log.Also = func(message string, attrs map[string]any) { req.Log.V(1).Info(message, "helm", attrs) }
+		defer watch.begin()()
 		outcome := a.run(ctx)
-		done := &ended{target: t, status: a.hr.Status, outcome: outcome, settled: outcome.Verdict == kernel.VerdictDone}
-		if a.runner != nil {
+		done := &ended{target: t, status: a.hr.Status, outcome: outcome, settled: outcome.Verdict == kernel.VerdictDone, storage: storage}
+		if a.revisions != nil {
 			done.storage = a.runner.Storage.Versions()
 		}
 		if ctx.Err() != nil {
@@ -113,6 +114,12 @@ func (a *attempt) checkpoint(ctx context.Context) error {
 // run prepares the attempt and goes round until it is over.
 func (a *attempt) run(ctx context.Context) kernel.Outcome {
 	a.req.Progress(kernel.Progress{Message: "Fulfilling prerequisites"})
+	if a.look != lookAll {
+		if outcome := a.lookAgain(ctx); outcome != nil {
+			return *outcome
+		}
+		a.look = lookAll
+	}
 	for _, prepare := range []func(context.Context) *kernel.Outcome{a.readValues, a.identifyChart, a.connect} {
 		if stopped := prepare(ctx); stopped != nil {
 			return *stopped

@@ -122,7 +122,7 @@ type controller struct {
 	ctx         context.Context
 	trackerOnce sync.Once
 	tracker     *tracker.Tracker
-	notices     notices
+	notices     tracker.Notices
 }
 
 // request is one pass over a HelmRelease.
@@ -137,8 +137,11 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 		mem.settled = ""
 		return *stopped
 	}
-	c.watchFor(t, mem)
+	c.watchFor(req, t, mem)
 	if done != nil && done.target.key() == t.key() {
+		if mem.drift {
+			c.m.Wake(groupKind, t.name()) // noticed after the attempt had looked
+		}
 		return c.conclude(req, mem, done)
 	}
 	if req.Running == t.key() {
@@ -150,5 +153,6 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 	if stopped := c.checkDependencies(ctx, t); stopped != nil {
 		return *stopped
 	}
+	mem.drift = false
 	return kernel.Working(kernel.Job{Key: t.key(), Run: c.attempt(req, t, mem)})
 }

@@ -136,16 +136,23 @@ func decide(f facts) (step, string) {
 		return f.once(f.remedy())
 	case stateOutOfSync:
 		return f.once(f.upgrade())
-	case stateUntested:
-		return f.once(stepTest, "the release has not been tested")
-	case stateUnlooked:
-		return f.once(stepLook, "drift has not been looked for")
 	default:
-		if f.forced && !f.had[stepUpgrade] && !f.had[stepInstall] {
-			return stepUpgrade, "an upgrade was asked for"
-		}
-		return stepEnd, "the release is in sync"
+		return f.settled(s)
 	}
+}
+
+// settled chooses the next step for a release that is what is wanted. An upgrade that was asked for comes first, because
+// it may be what mends the rest.
+func (f facts) settled(s state) (step, string) {
+	switch {
+	case f.forced && !f.had[stepUpgrade] && !f.had[stepInstall]:
+		return f.once(stepUpgrade, "an upgrade was asked for")
+	case s == stateUntested:
+		return f.once(stepTest, "the release has not been tested")
+	case s == stateUnlooked:
+		return f.once(stepLook, "drift has not been looked for")
+	}
+	return stepEnd, "the release is in sync"
 }
 
 // once ends an attempt that would take a step a second time, or one after a remediation.

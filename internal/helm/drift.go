@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,6 +19,7 @@ import (
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/helm/kube"
 	"github.com/gitops-toolkit/flux/internal/helm/release"
 	"github.com/gitops-toolkit/flux/internal/kernel"
@@ -51,31 +53,66 @@ type compared struct {
 	ref      apply.Ref
 	resource dynamic.ResourceInterface
 	wanted   *unstructured.Unstructured
-	live     *unstructured.Unstructured // nil when it is gone
-	dry      *unstructured.Unstructured // what an apply would make of it
-	diff     diff
-	excluded bool
-	ignored  bool // some of its fields may be as others like them
+	// passed says that the object was not looked at, because it is known to be as it was; line tells of it as it was.
+	passed bool
+	was    string
+	live   *unstructured.Unstructured // nil when it is gone
+	dry    *unstructured.Unstructured // what an apply would make of it
+	diff   diff
+	// exempt says that the spec leaves the object to others, excluded that it is left to them for this or another reason.
+	exempt, excluded bool
+	ignored          bool // some of its fields may be as others like them
+	// corrected says that it was put back.
+	corrected bool
 }
 
-func (d *compared) drifted() bool { return !d.excluded && (d.live == nil || !d.diff.empty()) }
+func (d *compared) drifted() bool {
+	return !d.passed && !d.excluded && !d.corrected && (d.live == nil || !d.diff.empty())
+}
 
-// line is that of the event.
+// line is that of the event, "" for an object in step.
 func (d *compared) line() string {
 	switch {
-	case d.excluded:
-		return d.ref.Subject() + " excluded"
+	case d.passed:
+		return d.was
+	case !d.drifted():
+		return ""
 	case d.live == nil:
 		return d.ref.Subject() + " removed"
 	}
 	return fmt.Sprintf("%s changed (%d additions, %d changes, %d removals)", d.ref.Subject(), d.diff.added, d.diff.changed, d.diff.removed)
 }
 
-// look looks for drift, and corrects it where the spec says so.
-func (a *attempt) look(ctx context.Context) *kernel.Outcome {
+// lookAgain is a whole attempt for a release that is known to be what is wanted: only its objects are looked at. The
+// outcome is nil where that turns out to be wrong.
+func (a *attempt) lookAgain(ctx context.Context) *kernel.Outcome {
+	status := &a.hr.Status
+	latest := status.History.Latest()
+	if latest == nil {
+		return nil
+	}
+	if stopped := a.connect(ctx); stopped != nil {
+		return stopped
+	}
+	last, err := a.runner.Storage.Read(ctx, latest.Version)
+	if err != nil || !release.Verify(latest, last) {
+		return nil
+	}
+	a.last = last
+	a.version, a.ociDigest, a.config = status.LastAttemptedRevision, status.LastAttemptedRevisionDigest, artifact.Digest(status.LastAttemptedConfigDigest)
+	if stopped := a.drift(ctx); stopped != nil {
+		return stopped
+	}
+	c := a.summary()
+	return stop(kernel.Done(c.Reason, c.Message).WithLog(inSyncLog).WithMetadata(a.metadata()))
+}
+
+// drift looks for drift, and corrects it where the spec says so.
+func (a *attempt) drift(ctx context.Context) *kernel.Outcome {
 	a.looked = true
-	end := a.watch.begin()
-	defer end()
+	if len(a.had) > 0 {
+		a.look = lookAll // another step may have changed every object
+	}
 	all, err := a.compare(ctx)
 	if err != nil {
 		return stop(kernel.Failed("StateError", fmt.Errorf("look for drift: %w", err)).Backoff())
@@ -85,27 +122,33 @@ func (a *attempt) look(ctx context.Context) *kernel.Outcome {
 	for _, d := range all {
 		if d.drifted() {
 			drifted = append(drifted, d)
-			lines = append(lines, d.line())
+		}
+		if line := d.line(); line != "" {
+			lines = append(lines, line)
 		}
 	}
-	latest := a.hr.Status.History.Latest()
-	if len(drifted) == 0 {
+	if len(lines) == 0 {
 		a.watch.settle(a, all)
-		a.set(helmv2.DriftedCondition, metav1.ConditionFalse, noDriftDetected, "No drift detected against the cluster state")
+		a.inStep()
 		return nil
 	}
-	message := fmt.Sprintf("Cluster state of release %s has drifted from the desired state:\n%s", release.FullName(latest), strings.Join(lines, "\n"))
+	message := fmt.Sprintf("Cluster state of release %s has drifted from the desired state:\n%s", release.FullName(a.hr.Status.History.Latest()), strings.Join(lines, "\n"))
 	if c := a.condition(helmv2.DriftedCondition); c == nil || c.Status != metav1.ConditionTrue || c.Message != message {
 		a.req.Event(kernel.Warning(driftDetected, message, nil))
 	}
 	a.set(helmv2.DriftedCondition, metav1.ConditionTrue, driftDetected, message)
 	if a.hr.Spec.DriftDetection.Mode != driftEnabled {
+		a.watch.settle(a, all)
 		return nil
 	}
 	return a.correct(ctx, all, drifted)
 }
 
-// compare looks at every object of the release, or at those that are told to have drifted.
+func (a *attempt) inStep() {
+	a.set(helmv2.DriftedCondition, metav1.ConditionFalse, noDriftDetected, "No drift detected against the cluster state")
+}
+
+// compare looks at the objects of the release, but for those that are known to be as they were.
 func (a *attempt) compare(ctx context.Context) ([]*compared, error) {
 	objects, err := release.Objects(a.last.Manifest)
 	if err != nil {
@@ -121,12 +164,22 @@ func (a *attempt) compare(ctx context.Context) ([]*compared, error) {
 		if err != nil {
 			return nil, err
 		}
+		paths, whole := pathsFor(rules, o)
+		d.ignored = len(paths) > 0
+		d.exempt = whole || disabled(o)
+		d.excluded = d.exempt
+		d.passed = d.exempt || a.watch.passesOver(d.ref.ID(), a.look)
+		if d.passed && !d.exempt {
+			d.was = a.watch.lineOf(d.ref.ID())
+		}
 		all = append(all, d)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide)
 	for _, d := range all {
-		g.Go(func() error { return a.compareOne(ctx, d, rules) })
+		if !d.passed {
+			g.Go(func() error { return a.compareOne(ctx, d, rules) })
+		}
 	}
 	return all, g.Wait()
 }
@@ -135,9 +188,12 @@ func (a *attempt) locate(ctx context.Context, o *unstructured.Unstructured) (*co
 	client := a.runner.Cluster.Apply()
 	m, err := client.Mapper().For(ctx, o.GroupVersionKind())
 	if err != nil {
-		return nil, err
+		return nil, a.unserved(apply.RefOf(o), err)
 	}
 	release.Own(o, a.last.Name, a.last.Namespace)
+	if kube.IsSecret(o) {
+		apply.FoldStringData(o)
+	}
 	d := &compared{wanted: o}
 	var r dynamic.ResourceInterface = client.Dynamic().Resource(m.Resource)
 	if m.Namespaced {
@@ -162,26 +218,30 @@ func (a *attempt) compareOne(ctx context.Context, d *compared, rules []ignoreRul
 	live, err := d.resource.Get(ctx, d.ref.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		live = nil
+		return nil
 	case err != nil:
 		return fmt.Errorf("read %s: %w", d.ref.Subject(), err)
 	}
 	d.live = live
-	paths, all := pathsFor(rules, d.wanted)
-	d.ignored = len(paths) > 0
-	if all || disabled(d.wanted) || disabled(live) {
-		d.excluded = true
-		return nil
-	}
-	if live == nil {
+	if d.excluded = disabled(live); d.excluded {
 		return nil
 	}
 	d.dry, err = d.resource.Apply(ctx, d.ref.Name, d.wanted, metav1.ApplyOptions{FieldManager: kube.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		return fmt.Errorf("ask what an apply of %s would change: %w", d.ref.Subject(), redacted(d.ref, err))
 	}
+	paths, _ := pathsFor(rules, d.wanted)
 	d.diff = difference(content(live, paths), content(d.dry, paths))
 	return nil
+}
+
+// unserved adds to an error what to do about a kind whose definition is gone.
+func (a *attempt) unserved(ref apply.Ref, err error) error {
+	if !apimeta.IsNoMatchError(err) && !(apierrors.IsNotFound(err) && strings.Contains(err.Error(), "the server could not find the requested resource")) {
+		return err
+	}
+	return fmt.Errorf("%w: the definition of the kind %s in %s is gone; bring it back, or let an upgrade apply those of the chart: flux reconcile helmrelease %s -n %s --force",
+		err, ref.Kind, ref.Group, a.hr.Name, a.hr.Namespace)
 }
 
 // redacted drops the server's words where they may quote a Secret.
@@ -207,16 +267,19 @@ func (a *attempt) correct(ctx context.Context, all, drifted []*compared) *kernel
 			word = "created"
 		}
 		if err := a.correctOne(ctx, d); err != nil {
-			failed = append(failed, fmt.Sprintf("%s: %s", d.ref.Subject(), redacted(d.ref, err)))
+			failed = append(failed, fmt.Sprintf("%s: %s", d.ref.Subject(), redacted(d.ref, a.unserved(d.ref, err))))
 			continue
 		}
 		done = append(done, d.ref.Subject()+" "+word)
+		if back := a.watch.explain(d); back != "" {
+			done = append(done, "  put back: "+back)
+		}
 	}
 	name := release.FullName(a.hr.Status.History.Latest())
 	if len(failed) == 0 {
 		a.req.Event(kernel.Normal(driftCorrected, fmt.Sprintf("Cluster state of release %s has been corrected:\n%s", name, strings.Join(done, "\n")), a.metadata()))
 		a.watch.settle(a, all)
-		a.set(helmv2.DriftedCondition, metav1.ConditionFalse, noDriftDetected, "No drift detected against the cluster state")
+		a.inStep()
 		return nil
 	}
 	partly := ""
@@ -257,6 +320,6 @@ func (a *attempt) correctOne(ctx context.Context, d *compared) error {
 	if err != nil {
 		return err
 	}
-	d.live = answer
+	d.live, d.corrected = answer, true
 	return nil
 }

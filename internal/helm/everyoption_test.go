@@ -1,16 +1,15 @@
 package helm_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	"github.com/gitops-toolkit/flux/api/meta"
@@ -30,7 +29,13 @@ func choices() map[string]string {
 		"templates/fresh.yaml": "{{ if .Values.fresh }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-fresh}\ndata: {fresh: \"yes\"}\n{{ end }}\n",
 		"templates/odd.yaml":   "{{ if .Values.odd }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-odd}\ndata: {odd: \"yes\"}\ndatum: {a: b}\n{{ end }}\n",
 		"templates/bad.yaml":   "{{ if .Values.invalid }}\napiVersion: v1\nkind: Service\nmetadata: {name: {{ .Release.Name }}}\nspec: {ports: [{port: 99999}]}\n{{ end }}\n",
+		"templates/held.yaml":  "{{ if .Values.held }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-held, finalizers: [example.com/held]}\ndata: {held: \"yes\"}\n{{ end }}\n",
+		// Hooks: a Deployment with the name of that of the release, and then a mistake.
+		"templates/rival.yaml": "{{ if .Values.rival }}\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {{ .Release.Name }}\n  annotations: {helm.sh/hook: \"{{ .Values.rival }}\"}\nspec:\n  replicas: 0\n" +
+			"  selector: {matchLabels: {app: rival}}\n  template:\n    metadata: {labels: {app: rival}}" + fmt.Sprintf(stuckPod, "Always") +
+			"---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}-rival\n  annotations: {helm.sh/hook: \"{{ .Values.rival }}\", helm.sh/hook-weight: \"1\"}\nspec: {ports: [{port: 99999}]}\n{{ end }}\n",
 		"templates/deployment.yaml": "{{ if .Values.deployment }}\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: {{ .Release.Name }}}\nspec:\n  replicas: {{ .Values.deployment }}\n" +
+			"{{- if .Values.mayMiss }}\n  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}\n{{- end }}\n" +
 			"  selector: {matchLabels: {app: {{ .Values.app | default \"a\" }}}}\n  template:\n    metadata: {labels: {app: {{ .Values.app | default \"a\" }}}}" + fmt.Sprintf(stuckPod, "Always") + "{{ end }}\n",
 		"templates/job.yaml": "{{ if .Values.job }}\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {{ .Release.Name }}\n" +
 			"{{- if ne .Values.job \"plain\" }}\n  annotations: {helm.sh/hook: \"{{ .Values.job }}\"}\n{{- end }}\nspec:\n  template:" + fmt.Sprintf(stuckPod, "Never") + "{{ end }}\n",
@@ -41,19 +46,36 @@ type (
 	spec = helmv2.HelmReleaseSpec
 	// choice is an option and what shows that it is honoured.
 	choice struct {
+		// before is done before anything else.
+		before func(l *lab, name string)
 		// set sets the option, values are what the release begins with.
 		set    func(*spec)
 		values string
-		// fails is part of the message with which the first action fails; it succeeds where empty.
-		fails string
-		// then changes the spec after the first action.
-		then func(*spec)
+		// fails is part of the message with which the first action fails, for the reason; it succeeds where empty.
+		fails, reason string
+		// then changes the spec after the first action; thenFails is part of the message with which the upgrade fails.
+		then      func(*spec)
+		thenFails string
 		// check looks after the last action, and is told whether the option was set.
 		check func(t *testing.T, l *lab, name string)
 	}
 )
 
 func shortly() *meta.Duration { return meta.DurationPtr(time.Second) }
+
+// patient is for tests of shorter times: it does not end while a test waits.
+func patient() *meta.Duration { return meta.DurationPtr(10 * time.Minute) }
+
+// foreign makes a ConfigMap that no release owns.
+func foreign(suffix string) func(*lab, string) {
+	return func(l *lab, name string) {
+		l.t.Helper()
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: name + suffix}}
+		if err := l.client.Create(l.t.Context(), cm); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
 
 func present(suffix string, want bool) func(*testing.T, *lab, string) {
 	return func(t *testing.T, l *lab, name string) {
@@ -72,16 +94,17 @@ func TestEveryOption(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.source("demo", "1.0.0", choices())
-	foreign := func(t *testing.T, l *lab, name string) { l.edit(name, "foreign", "yes") }
-	noForeign := func(t *testing.T, l *lab, name string) {
-		if l.configMap(name)["foreign"] != "" {
-			t.Error("the object was not replaced")
+	elsewhere := l.namespace + "-records"
+	l.makeNamespace(elsewhere)
+	fresh := func(t *testing.T, l *lab, name string) {
+		if l.configMap(name + "-fresh")["fresh"] != "yes" {
+			t.Error("what was there was not taken over")
 		}
 	}
 	for name, c := range map[string]choice{
 		"hooks":           {values: `{"hooks":"pre-install"}`, check: present("-hook", true)},
 		"install-nohooks": {values: `{"hooks":"pre-install"}`, set: func(s *spec) { s.Install = &helmv2.Install{DisableHooks: true} }, check: present("-hook", false)},
-		"install-timeout": {values: `{"deployment":1}`, set: func(s *spec) { s.Install = &helmv2.Install{Timeout: shortly()} }, fails: "timeout"},
+		"install-timeout": {values: `{"deployment":1}`, set: func(s *spec) { s.Timeout, s.Install = patient(), &helmv2.Install{Timeout: shortly()} }, fails: "timeout"},
 		"install-nowait":  {values: `{"deployment":1}`, set: func(s *spec) { s.Install = &helmv2.Install{DisableWait: true} }},
 		"install-jobs":    {values: `{"job":"plain"}`, set: func(s *spec) { s.Install = &helmv2.Install{Timeout: shortly()} }, fails: "Job"},
 		"install-nojobs":  {values: `{"job":"plain"}`, set: func(s *spec) { s.Install = &helmv2.Install{DisableWaitForJobs: true} }},
@@ -103,6 +126,34 @@ func TestEveryOption(t *testing.T) {
 		"install-hook-never-ends": {values: `{"job":"pre-install"}`, set: func(s *spec) { s.Timeout = shortly() }, fails: "pre-install", check: func(t *testing.T, l *lab, name string) {
 			if got := l.storedRevisions(name)["1"]; got != "failed" {
 				t.Errorf("the release is %s", got)
+			}
+		}},
+		"install-adopts": {values: `{"fresh":true}`, before: foreign("-fresh"), check: fresh},
+		"install-own":    {values: `{"fresh":true}`, before: foreign("-fresh"), set: func(s *spec) { s.Install = &helmv2.Install{DisableTakeOwnership: true} }, fails: "invalid ownership metadata"},
+		"upgrade-adopts": {values: `{}`, before: foreign("-fresh"), then: to(t, `{"fresh":true}`), check: fresh},
+		"upgrade-own": {values: `{}`, before: foreign("-fresh"), then: func(s *spec) {
+			s.Upgrade = &helmv2.Upgrade{DisableTakeOwnership: true}
+			s.Values = values(t, `{"fresh":true}`)
+		}, thenFails: "invalid ownership metadata"},
+		"upgrade-timeout": {values: `{}`, set: func(s *spec) { s.Timeout = patient() }, then: func(s *spec) {
+			s.Upgrade = &helmv2.Upgrade{Timeout: shortly()}
+			s.Values = values(t, `{"deployment":1}`)
+		}, thenFails: "timeout"},
+		"upgrade-jobs": {values: `{}`, then: func(s *spec) {
+			s.Upgrade = &helmv2.Upgrade{Timeout: shortly()}
+			s.Values = values(t, `{"job":"plain"}`)
+		}, thenFails: "Job"},
+		"wait-poller": {values: `{"deployment":1,"mayMiss":true}`, set: func(s *spec) { s.Timeout = shortly() }, fails: "timeout"},
+		"wait-legacy": {values: `{"deployment":1,"mayMiss":true}`, set: func(s *spec) { s.WaitStrategy = &helmv2.WaitStrategy{Name: "legacy"} }},
+		"test-timeout": {values: `{"job":"test"}`, set: func(s *spec) {
+			s.Timeout, s.Test = patient(), &helmv2.Test{Enable: true, Timeout: shortly()}
+		}, fails: "Helm test failed for release", reason: "TestFailed"},
+		"test-some": {values: `{"job":"test","hooks":"test"}`, set: func(s *spec) {
+			s.Timeout, s.Test = patient(), &helmv2.Test{Enable: true, Filters: &[]helmv2.TestFilter{{Name: "test-some-hook"}}}
+		}},
+		"records": {values: `{}`, set: func(s *spec) { s.StorageNamespace = elsewhere }, check: func(t *testing.T, l *lab, name string) {
+			if there, here := l.revisionsIn(elsewhere, name), l.storedRevisions(name); there["1"] != "deployed" || len(here) > 0 {
+				t.Errorf("records: %v there, %v here", there, here)
 			}
 		}},
 		"upgrade-nohooks": {values: `{}`, then: func(s *spec) {
@@ -157,21 +208,28 @@ func TestEveryOption(t *testing.T) {
 			c.run(t, l.with(t), name)
 		})
 	}
-	t.Run("upgrade-force", func(t *testing.T) {
-		t.Parallel()
-		l, no := l.with(t), false
-		l.create("forced", func(s *spec) { s.Install = &helmv2.Install{ServerSideApply: &no} })
-		l.ready("forced", 1)
-		foreign(t, l, "forced")
-		l.update("forced", func(hr *helmv2.HelmRelease) {
-			hr.Spec.Upgrade, hr.Spec.Values = &helmv2.Upgrade{Force: true}, values(t, `{"message":"forced"}`)
+	for name, force := range map[string]bool{"upgrade-force": true, "upgrade-noforce": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := l.with(t)
+			l.create(name, func(s *spec) { s.Install = &helmv2.Install{ServerSideApply: new(false)} })
+			l.ready(name, 1)
+			l.edit(name, "foreign", "yes")
+			l.update(name, func(hr *helmv2.HelmRelease) {
+				hr.Spec.Upgrade, hr.Spec.Values = &helmv2.Upgrade{Force: force}, values(t, `{"message":"forced"}`)
+			})
+			l.ready(name, 2)
+			if kept := l.configMap(name)["foreign"] == "yes"; kept == force {
+				t.Errorf("force is %t, and what others wrote is kept: %t", force, kept)
+			}
 		})
-		l.ready("forced", 2)
-		noForeign(t, l, "forced")
-	})
+	}
 }
 
 func (c *choice) run(t *testing.T, l *lab, name string) {
+	if c.before != nil {
+		c.before(l, name)
+	}
 	l.create(name, func(s *spec) {
 		s.Values = values(t, c.values)
 		if c.set != nil {
@@ -180,7 +238,7 @@ func (c *choice) run(t *testing.T, l *lab, name string) {
 	})
 	switch {
 	case c.fails != "":
-		if _, message := l.failed(name, "InstallFailed"); !strings.Contains(message, c.fails) {
+		if _, message := l.failed(name, cmp.Or(c.reason, "InstallFailed")); !strings.Contains(message, c.fails) {
 			t.Errorf("Ready says %q, want %q in it", message, c.fails)
 		}
 	default:
@@ -188,99 +246,14 @@ func (c *choice) run(t *testing.T, l *lab, name string) {
 	}
 	if c.then != nil {
 		l.update(name, func(hr *helmv2.HelmRelease) { c.then(&hr.Spec) })
-		l.ready(name, 2)
+		if c.thenFails == "" {
+			l.ready(name, 2)
+		} else if _, message := l.failed(name, "UpgradeFailed"); !strings.Contains(message, c.thenFails) {
+			t.Errorf("Ready says %q, want %q in it", message, c.thenFails)
+		}
 	}
 	if c.check != nil {
 		c.check(t, l, name)
-	}
-}
-
-// What a failed upgrade made is removed with cleanupOnFail, and stays without.
-func TestCleanupOnFail(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.source("demo", "1.0.0", choices())
-	for name, cleanup := range map[string]bool{"cleaned": true, "kept": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := l.with(t)
-			l.create(name, func(s *spec) { s.Upgrade = &helmv2.Upgrade{CleanupOnFail: cleanup} })
-			l.ready(name, 1)
-			l.update(name, func(hr *helmv2.HelmRelease) { hr.Spec.Values = values(t, `{"fresh":true,"invalid":true}`) })
-			l.failed(name, "UpgradeFailed")
-			if there := l.configMap(name+"-fresh") != nil; there && cleanup {
-				t.Error("what the failed upgrade made is still there")
-			}
-		})
-	}
-}
-
-// The options of a rollback, after an upgrade that fails.
-func TestRollbackOptions(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.source("demo", "1.0.0", choices())
-	for name, off := range map[string]bool{"hooks": false, "nohooks": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := l.with(t)
-			l.create(name, func(s *spec) {
-				s.Values = values(t, `{"hooks":"pre-rollback"}`)
-				s.Rollback = &helmv2.Rollback{DisableHooks: off}
-				s.Upgrade = &helmv2.Upgrade{Remediation: &helmv2.UpgradeRemediation{Retries: 0, RemediateLastFailure: new(true)}}
-			})
-			l.ready(name, 1)
-			l.update(name, func(hr *helmv2.HelmRelease) { hr.Spec.Values = values(t, `{"invalid":true}`) })
-			l.until(name, "rolled back", func(hr *helmv2.HelmRelease) bool {
-				c := condition(hr, helmv2.RemediatedCondition)
-				return c != nil && c.Status == metav1.ConditionTrue && c.Reason == "RollbackSucceeded"
-			})
-			present("-hook", !off)(t, l, name)
-		})
-	}
-}
-
-// The options of an uninstall.
-func TestUninstallOptions(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.source("demo", "1.0.0", choices())
-	for name, c := range map[string]struct {
-		set   helmv2.Uninstall
-		check func(*testing.T, *lab, string)
-	}{
-		"hooks":   {helmv2.Uninstall{}, present("-hook", true)},
-		"nohooks": {helmv2.Uninstall{DisableHooks: true}, present("-hook", false)},
-		"keep": {helmv2.Uninstall{KeepHistory: true}, func(t *testing.T, l *lab, name string) {
-			if got := l.storedRevisions(name); got["1"] != "uninstalled" {
-				t.Errorf("storage holds %v", got)
-			}
-		}},
-		"orphan": {helmv2.Uninstall{DeletionPropagation: new("orphan"), DisableWait: true}, func(t *testing.T, l *lab, name string) {
-			sets := &appsv1.ReplicaSetList{}
-			if err := l.client.List(t.Context(), sets, client.InNamespace(l.namespace), client.MatchingLabels{"app": name}); err != nil || len(sets.Items) != 1 {
-				t.Errorf("the ReplicaSet is gone: %v", err)
-			}
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := l.with(t)
-			l.create(name, func(s *spec) {
-				s.Uninstall = &c.set
-				s.Install = &helmv2.Install{DisableWait: true}
-				s.Values = values(t, `{"hooks":"pre-delete","deployment":1,"app":"`+name+`"}`)
-			})
-			l.ready(name, 1)
-			l.waitFor("the ReplicaSet of "+name, func(ctx context.Context) bool {
-				sets := &appsv1.ReplicaSetList{}
-				return l.client.List(ctx, sets, client.InNamespace(l.namespace), client.MatchingLabels{"app": name}) == nil && len(sets.Items) == 1
-			})
-			l.delete(name)
-			l.gone(name)
-			present("", false)(t, l, name)
-			c.check(t, l, name)
-		})
 	}
 }
 

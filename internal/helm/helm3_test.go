@@ -6,6 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
+	"github.com/gitops-toolkit/flux/internal/testenv"
 )
 
 // record3 is a release as the program helm 3 keeps it, written down here from its format and not from any library, so that
@@ -145,5 +150,91 @@ func TestTakeoverFromHelm3AndBack(t *testing.T) {
 	}
 	if !bytes.Contains([]byte(second.Manifest), []byte("message: by flux")) {
 		t.Errorf("the manifest of v2 is %s", second.Manifest)
+	}
+}
+
+// helm3Env names the program helm 3; `hack/test-tool.sh helm3` builds it.
+const helm3Env = "FLUX_TEST_HELM3"
+
+// helm3 runs the program in the lab's namespace.
+func (l *lab) helm3(args ...string) string {
+	l.t.Helper()
+	program := os.Getenv(helm3Env)
+	if program == "" {
+		l.t.Skipf("no helm 3: run `make test`, or set %s to what `hack/test-tool.sh helm3` prints", helm3Env)
+	}
+	cmd := exec.CommandContext(l.t.Context(), program, append(args, "--namespace", l.namespace, "--kubeconfig", testenv.Kubeconfig(l.t))...)
+	cmd.Env = append(os.Environ(), "HOME="+l.t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("helm %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// statuses is what `helm history` of helm 3 shows, oldest first.
+func (l *lab) statuses(name string) string {
+	l.t.Helper()
+	var list []struct{ Status string }
+	if err := json.Unmarshal([]byte(l.helm3("history", name, "-o", "json")), &list); err != nil {
+		l.t.Fatal(err)
+	}
+	var out []string
+	for _, one := range list {
+		out = append(out, one.Status)
+	}
+	return strings.Join(out, " ")
+}
+
+// The program itself: a release that it makes is taken over, it reads, rolls back and removes what we made, and we see what
+// it did.
+func TestTheProgramHelm3(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.helm3("version")
+	file := filepath.Join(t.TempDir(), "demo-1.0.0.tgz")
+	if err := os.WriteFile(file, pack(t, "demo", demo("1.0.0", nil)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	l.helm3("install", "app", file, "--set", "message=three")
+	l.create("app", func(s *helmv2.HelmReleaseSpec) { s.Values = values(t, `{"message":"by flux"}`) })
+	l.ready("app", 2)
+	if got := l.configMap("app")["message"]; got != "by flux" {
+		t.Errorf("after the takeover the ConfigMap holds %q", got)
+	}
+	if got := l.statuses("app"); got != "superseded deployed" {
+		t.Errorf("helm 3 shows %s", got)
+	}
+	if got := l.helm3("get", "values", "app"); !strings.Contains(got, "message: by flux") {
+		t.Errorf("helm 3 shows the values %s", got)
+	}
+	if got := l.helm3("list", "-o", "json"); !strings.Contains(got, `"chart":"demo-1.0.0+`) || !strings.Contains(got, `"status":"deployed"`) {
+		t.Errorf("helm 3 lists %s", got)
+	}
+	l.helm3("rollback", "app", "1")
+	if got := l.configMap("app")["message"]; got != "three" {
+		t.Errorf("after helm rollback the ConfigMap holds %q", got)
+	}
+	l.request("app")
+	l.ready("app", 4)
+	if got := l.configMap("app")["message"]; got != "by flux" {
+		t.Errorf("after a look the ConfigMap holds %q", got)
+	}
+	// One that we made from the start, server-side.
+	l.create("ours")
+	l.ready("ours", 1)
+	l.helm3("upgrade", "ours", file, "--set", "message=three")
+	if got := l.configMap("ours")["message"]; got != "three" {
+		t.Errorf("after helm upgrade the ConfigMap holds %q", got)
+	}
+	for _, name := range []string{"app", "ours"} {
+		l.update(name, func(hr *helmv2.HelmRelease) { hr.Spec.Suspend = true })
+		l.delete(name)
+		l.gone(name)
+		l.helm3("uninstall", name)
+		if l.configMap(name) != nil || len(l.storedRevisions(name)) > 0 {
+			t.Errorf("helm 3 left %v and %v of %s", l.configMap(name), l.storedRevisions(name), name)
+		}
 	}
 }

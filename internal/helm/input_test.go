@@ -2,7 +2,9 @@ package helm_test
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -90,6 +92,28 @@ metadata: {name: {{ .Release.Name }}-away, namespace: no-such-namespace}
 			}
 		})
 	}
+}
+
+// An artifact that is not what its digest says is no chart; the release stays as it was until it is.
+func TestWrongDigest(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	l.create("app")
+	l.ready("app", 1)
+	good := demo("1.1.0", nil)
+	at := fmt.Sprintf("http://charts.invalid/sha256:%x", sha256.Sum256(pack(t, "demo", good)))
+	l.spoiled = pack(t, "demo", demo("1.1.0", map[string]string{"templates/evil.yaml": "{{ fail \"never rendered\" }}"}))
+	l.source("demo", "1.1.0", good)
+	hr, message := l.failed("app", meta.ArtifactFailedReason)
+	if !strings.HasPrefix(message, "Could not load chart: failed to verify archive: computed digest doesn't match provided") {
+		t.Errorf("Ready says %q", message)
+	}
+	if h := hr.Status.History; len(h) != 1 || h[0].Status != "deployed" {
+		t.Errorf("history %+v", h)
+	}
+	l.charts.put(t, at, pack(t, "demo", good))
+	l.ready("app", 2)
 }
 
 func TestValuesFromFollowsLabelledObjects(t *testing.T) {

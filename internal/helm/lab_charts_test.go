@@ -4,11 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,28 +21,47 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
 )
 
-// chartServer serves charts by URL.
+// chartServer serves artifacts by the path of their URL, as source-controller does.
 type chartServer struct {
+	*httptest.Server
 	mu      sync.Mutex
 	content map[string][]byte
-	fetched int
 }
 
-// Fetch implements charts.Fetcher.
-func (s *chartServer) Fetch(_ context.Context, ref artifact.Ref, f *os.File) error {
+func newChartServer(t *testing.T) *chartServer {
+	s := &chartServer{content: map[string][]byte{}}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		content, ok := s.content[r.URL.Path]
+		s.mu.Unlock()
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(content)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// put serves an artifact at a URL of whatever host.
+func (s *chartServer) put(t testing.TB, at string, content []byte) {
+	t.Helper()
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fetched++
-	content, ok := s.content[ref.URL]
-	if !ok {
-		return fmt.Errorf("failed to download archive: %w", fetch.ErrNotFound)
-	}
-	_, err := f.Write(content)
-	return err
+	s.content[u.Path] = content
+}
+
+// client downloads from the server, whatever host a URL names.
+func (s *chartServer) client() *fetch.Client {
+	return fetch.New(fetch.Options{SourceController: strings.TrimPrefix(s.URL, "http://"), Retries: -1})
 }
 
 // pack makes a chart archive of files.
@@ -107,9 +128,10 @@ func (l *lab) source(name, version string, files map[string]string) {
 	content := pack(l.t, "demo", files)
 	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(content))
 	at := "http://charts.invalid/" + digest
-	l.charts.mu.Lock()
-	l.charts.content[at] = content
-	l.charts.mu.Unlock()
+	if l.spoiled != nil {
+		content = l.spoiled
+	}
+	l.charts.put(l.t, at, content)
 	key := types.NamespacedName{Namespace: l.namespace, Name: name}
 	repo := &sourcev1.OCIRepository{}
 	if err := l.client.Get(l.t.Context(), key, repo); err != nil {

@@ -50,6 +50,7 @@ type lab struct {
 	config    *rest.Config
 	proxied   *rest.Config
 	charts    *chartServer
+	spoiled   []byte // what is served instead of the next charts
 	cache     *charts.Cache
 	events    *collector
 	settings  kernel.Settings
@@ -78,7 +79,7 @@ func scheme(t testing.TB) *runtime.Scheme {
 
 func newLab(t *testing.T, change ...func(*lab)) *lab {
 	t.Helper()
-	l := &lab{t: t, config: testenv.Config(t), charts: &chartServer{content: map[string][]byte{}}, events: newCollector(t)}
+	l := &lab{t: t, config: testenv.Config(t), charts: newChartServer(t), events: newCollector(t)}
 	var err error
 	if l.client, err = client.NewWithWatch(l.config, client.Options{Scheme: scheme(t)}); err != nil {
 		t.Fatal(err)
@@ -96,7 +97,7 @@ func newLab(t *testing.T, change ...func(*lab)) *lab {
 	l.namespace = testenv.Namespace(t)
 	t.Cleanup(l.letGo)
 	l.proxy()
-	l.cache = charts.NewCache(l.charts, 0)
+	l.cache = charts.NewCache(l.charts.client(), 0)
 	l.settings = kernel.Defaults()
 	l.settings.RuntimeNamespace, l.settings.IntervalJitterPercentage = l.namespace, 0
 	l.settings.EventsAddr = l.events.server.URL
@@ -251,4 +252,14 @@ func (l *lab) update(name string, change func(*helmv2.HelmRelease)) {
 	if err := l.client.Patch(l.t.Context(), hr, client.MergeFrom(old)); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// makeNamespace makes a namespace for as long as the test lasts.
+func (l *lab) makeNamespace(name string) {
+	l.t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if err := l.client.Create(l.t.Context(), ns); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = l.client.Delete(context.Background(), ns) })
 }

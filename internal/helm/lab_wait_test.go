@@ -133,8 +133,13 @@ func (l *lab) delete(name string) {
 // storedRevisions lists the revisions in Helm's storage by version, with their status.
 func (l *lab) storedRevisions(release string) map[string]string {
 	l.t.Helper()
+	return l.revisionsIn(l.namespace, release)
+}
+
+func (l *lab) revisionsIn(namespace, release string) map[string]string {
+	l.t.Helper()
 	list := &corev1.SecretList{}
-	if err := l.client.List(l.t.Context(), list, client.InNamespace(l.namespace), client.MatchingLabels{"owner": "helm", "name": release}); err != nil {
+	if err := l.client.List(l.t.Context(), list, client.InNamespace(namespace), client.MatchingLabels{"owner": "helm", "name": release}); err != nil {
 		l.t.Fatal(err)
 	}
 	out := map[string]string{}

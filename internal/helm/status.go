@@ -108,10 +108,10 @@ func (a *attempt) restoreReleased() {
 func (a *attempt) record(rel *helm.Release) {
 	a.wrote = true
 	status := &a.hr.Status
-	ociDigest, kind := a.ociDigest, a.acting
+	ociDigest, kind, failed := a.ociDigest, a.acting, false
 	for i, s := range status.History {
 		if s.Version == rel.Version && s.Name == rel.Name && s.Namespace == rel.Namespace {
-			ociDigest = s.OCIDigest
+			ociDigest, failed = s.OCIDigest, s.Status == "failed"
 			if i > 0 || kind == "" {
 				kind = ""
 			}
@@ -121,6 +121,9 @@ func (a *attempt) record(rel *helm.Release) {
 	if err != nil {
 		a.req.Log.Error(err, "a release could not be recorded")
 		return
+	}
+	if failed && a.acting == action.Rollback && s.Status == "superseded" {
+		s.Status = "failed" // of a rollback that fails Helm says so; nobody wants to go back there
 	}
 	status.History = release.Record(status.History, s)
 }

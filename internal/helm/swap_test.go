@@ -212,9 +212,7 @@ func (m *move) offer(chart *unstructured.Unstructured) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.charts.mu.Lock()
-	defer m.charts.mu.Unlock()
-	m.charts.content[at] = content
+	m.charts.put(m.t, at, content)
 }
 
 // A cluster that upstream looked after goes on as it was: no revision, no apply, equal status.

@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/csaupgrade"
 	"k8s.io/client-go/util/retry"
+
+	"github.com/gitops-toolkit/flux/internal/apply"
 )
 
 // sideBySide is how many objects of one kind are written at a time.
@@ -136,6 +138,9 @@ func (c *Client) dynamic(i *resource.Info) dynamic.ResourceInterface {
 // applyOne applies an object on the server, tells whether that created it, and takes over the fields that were written
 // by Helm from the client's side before.
 func (c *Client) applyOne(i *resource.Info) (created bool, err error) {
+	if u, ok := i.Object.(*unstructured.Unstructured); ok && IsSecret(u) {
+		apply.FoldStringData(u)
+	}
 	body, err := runtime.Encode(unstructured.UnstructuredJSONScheme, i.Object)
 	if err != nil {
 		return false, fmt.Errorf("failed to encode object %s/%s %s: %w", i.Namespace, i.Name, i.Mapping.GroupVersionKind, err)
@@ -160,6 +165,11 @@ func (c *Client) applyOne(i *resource.Info) (created bool, err error) {
 		return true, nil
 	}
 	return false, c.takeOver(i, body)
+}
+
+// IsSecret tells whether an object is a Secret.
+func IsSecret(u *unstructured.Unstructured) bool {
+	return u.GetKind() == "Secret" && u.GroupVersionKind().Group == ""
 }
 
 // passing tells whether an error of the server goes away by itself at once.

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +77,21 @@ func (s *Storage) Load(ctx context.Context) (revisions []*helm.Release, broken m
 	}
 	slices.SortFunc(revisions, func(a, b *helm.Release) int { return b.Version - a.Version })
 	return revisions, maps.Clone(s.broken), nil
+}
+
+// Read reads one revision from the server, and nothing else.
+func (s *Storage) Read(ctx context.Context, version int) (*helm.Release, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	secret, err := s.secrets.Get(ctx, Key(s.name, version), metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	rel, err := decode(secret.Data[payloadKey])
+	if err != nil {
+		return nil, err
+	}
+	return rel, s.plausible(secret.Name, rel)
 }
 
 // Versions returns the resourceVersions of the Secrets by name.
@@ -329,9 +343,4 @@ func userLabels(in map[string]string) map[string]string {
 		}
 	}
 	return out
-}
-
-// MissingNamespace tells whether an error says that the namespace of the storage or of an object is not there.
-func MissingNamespace(err error) bool {
-	return apierrors.IsNotFound(err) && strings.Contains(err.Error(), "namespaces ")
 }
