@@ -86,7 +86,7 @@ func proves(assertion, audience string, cert *x509.Certificate, chain bool) erro
 	switch {
 	case err != nil:
 		return err
-	case header.X5T != "" && strings.TrimRight(header.X5T, "=") != base64.RawURLEncoding.EncodeToString(thumb[:]):
+	case header.X5T != base64.StdEncoding.EncodeToString(thumb[:]): // As Microsoft's libraries write it.
 		return fmt.Errorf("thumbprint %q", header.X5T)
 	case (len(header.X5C) == 1 && header.X5C[0] == base64.StdEncoding.EncodeToString(cert.Raw)) != chain:
 		return fmt.Errorf("chain %v", header.X5C)
