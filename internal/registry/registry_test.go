@@ -167,6 +167,7 @@ func TestIndexGivesTheImageForLinux(t *testing.T) {
 	amd := registrytest.Archive(t, map[string]string{"platform": "amd64"})
 	both := server.PushIndex(t, "multi", "both", map[string]registrytest.Layer{"linux/arm64": arm, "linux/amd64": amd})
 	other := server.PushIndex(t, "multi", "other", map[string]registrytest.Layer{"linux/arm64": arm})
+	plain := server.PushIndex(t, "multi", "plain", map[string]registrytest.Layer{"": amd})
 	repo := open(t, quick(t, registry.Limits{}), registry.Remote{URL: server.URL("multi")})
 	if got, err := repo.Digest(context.Background(), "both"); err != nil || got != both {
 		t.Errorf("the digest of a tag is that of the index: %s, %v", got, err)
@@ -175,6 +176,9 @@ func TestIndexGivesTheImageForLinux(t *testing.T) {
 	must(t, err)
 	if manifest.Annotations["platform"] != "linux/amd64" {
 		t.Errorf("manifest %+v", manifest)
+	}
+	if manifest, err := repo.Manifest(context.Background(), plain); err != nil || len(manifest.Layers) != 1 {
+		t.Errorf("a child without a platform: %+v, %v", manifest, err)
 	}
 	if _, err := repo.Manifest(context.Background(), other); err == nil || !strings.Contains(err.Error(), "no child with platform linux/amd64") {
 		t.Errorf("an index without our platform: %v", err)

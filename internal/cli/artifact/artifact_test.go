@@ -271,3 +271,17 @@ func TestBadArguments(t *testing.T) {
 		}
 	}
 }
+
+// TestPullChart unpacks a chart that helm pushed, which has a layer of its own kind and maybe a provenance beside it.
+func TestPullChart(t *testing.T) {
+	server := registrytest.Start(t, registrytest.Options{})
+	content := registrytest.Archive(t, map[string]string{"app/Chart.yaml": "name: app\n", "app/templates/cm.yaml": "kind: ConfigMap\n"})
+	content.MediaType = registry.HelmContentMediaType
+	server.Push(t, "charts/app", "1.2.3_b1", nil, content, registrytest.Layer{MediaType: "application/vnd.cncf.helm.chart.provenance.v1.prov", Data: []byte("signed")})
+	out := t.TempDir()
+	_, log, err := flux(t, "", "pull", "artifact", server.URL("charts/app")+":1.2.3_b1", "--output", out)
+	must(t, err)
+	if text, err := os.ReadFile(filepath.Join(out, "app", "Chart.yaml")); err != nil || string(text) != "name: app\n" {
+		t.Errorf("%q, %v: %s", text, err, log)
+	}
+}

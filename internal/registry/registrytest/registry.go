@@ -215,13 +215,17 @@ func (s *Server) Push(t testing.TB, repository, tag string, annotations map[stri
 	return digest.String()
 }
 
-// PushIndex puts an index with the artifact for each platform, such as linux/amd64, and returns its digest.
+// PushIndex puts an index with the artifact for each platform, such as linux/amd64 or "" for none, and returns its digest.
 func (s *Server) PushIndex(t testing.TB, repository, tag string, platforms map[string]Layer) string {
 	t.Helper()
 	var index v1.ImageIndex = empty.Index
 	for platform, layer := range platforms {
-		p, err := v1.ParsePlatform(platform)
-		must(t, err)
+		var p *v1.Platform
+		if platform != "" {
+			var err error
+			p, err = v1.ParsePlatform(platform)
+			must(t, err)
+		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
 			Add: image(t, map[string]string{"platform": platform}, layer), Descriptor: v1.Descriptor{Platform: p},
 		})
