@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gitops-toolkit/flux/internal/cli/ui"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 )
 
@@ -103,12 +104,15 @@ func (f *gitFlags) address() (*url.URL, error) {
 	if f.url == "" {
 		return nil, errors.New("--url is required, such as ssh://git@example.com/repository.git")
 	}
+	if address, ok := value.FromSCP(f.url); ok {
+		return nil, fmt.Errorf("--url is no URL: write it as %s", address)
+	}
 	if err := gitrepo.ParseURL(f.url); err != nil && !strings.Contains(err.Error(), "scheme") {
 		return nil, err
 	}
 	u, err := url.Parse(f.url)
 	if err != nil {
-		return nil, errors.New("--url is no URL; a repository over SSH is written ssh://git@host/path")
+		return nil, fmt.Errorf("--url is no URL: %w", err)
 	}
 	switch u.Scheme {
 	case "ssh", "https":

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -102,13 +101,10 @@ func (f *gitFlags) build(ctx context.Context, m *maker, name string) (meta.Objec
 	return obj, f.ensureRef(ctx, m, obj, auth)
 }
 
-// scpForm is user@host:path, as people copy SSH addresses from their Git host.
-var scpForm = regexp.MustCompile(`^([\w.-]+@[\w.-]+):([^/].*)$`)
-
 // gitURL parses the address of a repository.
 func gitURL(text string) (*url.URL, error) {
-	if m := scpForm.FindStringSubmatch(text); m != nil {
-		return nil, fmt.Errorf("git URL parse failed: '%s' is no URL; write it as ssh://%s/%s", text, m[1], m[2])
+	if address, ok := value.FromSCP(text); ok {
+		return nil, fmt.Errorf("git URL parse failed: '%s' is no URL; write it as %s", text, address)
 	}
 	address, err := url.Parse(text)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -131,6 +132,9 @@ func (f *policyFlags) choice(m *maker) (imagev1.ImagePolicyChoice, error) {
 	case given > 1:
 		return choice, errors.New("only one of --select-semver, --select-alpha and --select-numeric can be specified")
 	case f.semver != "":
+		if _, err := semver.NewConstraint(f.semver); err != nil {
+			return choice, fmt.Errorf("--select-semver '%s' is no range of versions, such as '>=1.0.0 <2.0.0' or '1.x': %w", f.semver, err)
+		}
 		choice.SemVer = &imagev1.SemVerPolicy{Range: f.semver}
 		return choice, nil
 	}

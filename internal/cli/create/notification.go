@@ -48,6 +48,9 @@ func (m *maker) alert() *cobra.Command {
 			if provider == "" {
 				return nil, errors.New("provider ref is required")
 			}
+			if severity != "" && severity != "info" && severity != "error" {
+				return nil, fmt.Errorf("invalid --event-severity '%s', must be info or error", severity)
+			}
 			refs, err := objectRefs(sources)
 			if err != nil {
 				return nil, err

@@ -5,6 +5,7 @@ package value
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,3 +83,15 @@ func (b *RSABits) Set(text string) error {
 
 // Type returns the name that help shows.
 func (b *RSABits) Type() string { return "rsaKeyBits" }
+
+// scpForm is user@host:path.
+var scpForm = regexp.MustCompile(`^([\w.-]+@[\w.-]+):([^/].*)$`)
+
+// FromSCP writes user@host:path, as people copy it from their Git host, as the address that it stands for.
+func FromSCP(text string) (address string, ok bool) {
+	m := scpForm.FindStringSubmatch(text)
+	if m == nil {
+		return "", false
+	}
+	return "ssh://" + m[1] + "/" + m[2], true
+}
