@@ -43,6 +43,12 @@ type lab struct {
 
 func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 	t.Helper()
+	return newLabWith(t, func(*kernel.Manager, *Options) {}, change...)
+}
+
+// newLabWith is newLab with other options of the controller.
+func newLabWith(t testing.TB, tune func(*kernel.Manager, *Options), change ...func(*kernel.Settings)) *lab {
+	t.Helper()
 	config := testenv.Config(t)
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
@@ -58,7 +64,7 @@ func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	l := &lab{TB: t, ctx: ctx, c: c, ns: testenv.Namespace(t)}
-	l.start = func() { l.run(config, scheme, change) }
+	l.start = func() { l.run(config, scheme, tune, change) }
 	l.start()
 	t.Cleanup(func() {
 		l.letGo()
@@ -68,7 +74,7 @@ func newLab(t testing.TB, change ...func(*kernel.Settings)) *lab {
 }
 
 // run starts a controller with nothing on its disk.
-func (l *lab) run(config *rest.Config, scheme *runtime.Scheme, change []func(*kernel.Settings)) {
+func (l *lab) run(config *rest.Config, scheme *runtime.Scheme, tune func(*kernel.Manager, *Options), change []func(*kernel.Settings)) {
 	l.Helper()
 	settings := kernel.Defaults()
 	settings.RuntimeNamespace, settings.MinRetryDelay = l.ns, 50*time.Millisecond
@@ -82,9 +88,10 @@ func (l *lab) run(config *rest.Config, scheme *runtime.Scheme, change []func(*ke
 		l.Fatal(err)
 	}
 	events, hooks := http.NewServeMux(), http.NewServeMux()
-	if err := Register(process.Controller("notification-controller", settings), Options{
-		Events: events.Handle, Hooks: hooks.Handle, RateLimitInterval: 5 * time.Minute, Dir: l.TempDir(),
-	}); err != nil {
+	m := process.Controller("notification-controller", settings)
+	options := Options{Events: events.Handle, Hooks: hooks.Handle, RateLimitInterval: 5 * time.Minute, Dir: l.TempDir()}
+	tune(m, &options)
+	if err := Register(m, options); err != nil {
 		l.Fatal(err)
 	}
 	run, stop := context.WithCancel(context.Background())

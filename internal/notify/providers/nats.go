@@ -76,6 +76,7 @@ func (n *nats) connection() (*natsio.Conn, error) {
 	options := []natsio.Option{
 		natsio.Name("NATS Provider " + n.Provider.Namespace + "/" + n.Provider.Name), natsio.NoReconnect(), natsio.Timeout(n.Timeout),
 		natsio.SetCustomDialer(n.Policy.Dialer()),
+		natsio.ErrorHandler(func(*natsio.Conn, *natsio.Subscription, error) {}), // Send asks for the last one
 	}
 	if login, err := n.identity(); err != nil {
 		return nil, err

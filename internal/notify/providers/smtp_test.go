@@ -27,11 +27,14 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/emersion/go-sasl"
 	smtpd "github.com/emersion/go-smtp"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
 )
 
@@ -435,6 +438,42 @@ func TestSMTPStory(t *testing.T) {
 	}
 	if m := send(about("a", "info", "ReconciliationSucceeded", "ConfigMap/apps/x created", good)); m == nil {
 		t.Error("a change is no mail")
+	}
+}
+
+// The end of a failure of which no event tells is a mail too: the words are those of the object's condition, or that it is
+// gone. What is on its way is not looked for any more.
+func TestSMTPEnds(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t, "none")
+	c, s := r.sender(t, "smtp", nil, true)
+	bad := "main@sha1:" + hash
+	for _, name := range []string{"a", "b"} {
+		if err := s.Send(t.Context(), about(name, "error", "UpgradeFailed", "no", bad)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failing := c.Mails.Failing()
+	if len(failing) != 2 || failing[0].Alert != (types.NamespacedName{Namespace: "apps", Name: "all"}) || failing[0].Event.InvolvedObject.UID != "object-uid" {
+		t.Fatalf("failing: %+v", failing)
+	}
+	for _, tt := range []struct{ name, reason, message, subject string }{
+		{"a", "UpgradeSucceeded", "Helm upgrade succeeded", "[Flux] Kustomization/apps/a works again at main@sha1:41c0484d5932"},
+		{"b", event.ReasonDeleted, "the object was deleted", "[Flux] Kustomization/apps/b was deleted at main@sha1:41c0484d5932"},
+	} {
+		c.Mails.Ending("provider", "alert-uid", "Kustomization/apps/"+tt.name)
+		n := about(tt.name, "info", tt.reason, tt.message, bad)
+		n.Event.Metadata[alert.KeyTransition] = alert.Resolved
+		if err := s.Send(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		header, plain, rich := parts(t, r.mails[len(r.mails)-1].data)
+		if header.Get("Subject") != tt.subject || !strings.Contains(plain, tt.message) || strings.Contains(rich, "<td>transition") {
+			t.Errorf("%s\n%s", header.Get("Subject"), plain)
+		}
+	}
+	if left := c.Mails.Failing(); len(left) != 0 || len(r.mails) != 4 {
+		t.Errorf("%d are still looked for, %d mails", len(left), len(r.mails))
 	}
 }
 

@@ -1,0 +1,51 @@
+package notify
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
+	"github.com/gitops-toolkit/flux/internal/auth/cloud/cloudtest"
+	"github.com/gitops-toolkit/flux/internal/kernel"
+)
+
+// A Provider sets commit statuses as the ServiceAccount that it names: the API server issues the account's token, and the
+// cloud exchanges it. Without the gate the Alert's owner is told why not.
+func TestProviderIdentity(t *testing.T) {
+	t.Parallel()
+	logins := make(chan string, 100)
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		logins <- r.Header.Get("Authorization")
+		_, _ = w.Write([]byte(`{"value": []}`))
+	}))
+	t.Cleanup(host.Close)
+	for _, gate := range []bool{true, false} {
+		fake := &cloudtest.Clouds{}
+		l := newLabWith(t, func(m *kernel.Manager, o *Options) {
+			o.Clouds = cloud.New(cloud.Options{Transport: fake, Mint: m.RequestToken, Getenv: func(string) string { return "" }})
+		}, func(s *kernel.Settings) { s.Gates = map[string]bool{kernel.GateObjectLevelWorkloadIdentity: gate} })
+		l.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+			"azure.workload.identity/client-id": cloudtest.ClientID, "azure.workload.identity/tenant-id": cloudtest.TenantID,
+		}}}, "reporter", "")
+		l.create(&notificationv1.Provider{}, "status", "spec: {type: azuredevops, serviceAccountName: reporter, address: "+host.URL+"/org/pro/_git/repo}")
+		l.create(&notificationv1.Alert{}, "status", `spec: {providerRef: {name: status}, eventSources: [{kind: Kustomization, name: app}]}`)
+		for l.post("Kustomization", "app", "error", "broken", map[string]string{"own/revision": "main@sha1:" + strings.Repeat("a", 40)}) != http.StatusAccepted {
+		}
+		if !gate {
+			l.told("status", "NotificationDispatchFailed", kernel.GateObjectLevelWorkloadIdentity)
+			continue
+		}
+		if got, want := <-logins, "Bearer "+cloudtest.AzureToken+"/499b84ac-1321-427f-aa17-267ca6975798/.default"; got != want {
+			t.Errorf("logged in with %q, want %q", got, want)
+		}
+		if got, want := fake.Subject("api://AzureADTokenExchange"), "system:serviceaccount:"+l.ns+":reporter"; got != want {
+			t.Errorf("the token was issued to %q, want %q", got, want)
+		}
+	}
+}
