@@ -183,20 +183,45 @@ func (w *writer) visit(n *yaml.Node) {
 	case yaml.ScalarNode:
 		if m, ok := readMarker(n.LineComment, n.HeadComment); ok {
 			w.set(n, m)
+		} else {
+			w.misplaced(n.LineComment, n.Line, `the marker is not the only thing in its comment, or no JSON`)
 		}
 	case yaml.MappingNode:
+		w.misplaced(n.LineComment, n.Line, behindMany)
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i], n.Content[i+1]
-			if m, ok := readMarker(key.LineComment); ok && value.Kind == yaml.ScalarNode && value.Tag == "!!null" {
-				w.skip(key.Line, m, `there is no value to write to; write "" before the marker`)
+			why := "the value begins below its marker; write both in one line"
+			if value.Kind == yaml.ScalarNode && value.Tag == "!!null" {
+				why = `there is no value to write to; write "" before the marker`
 			}
+			w.misplaced(key.LineComment, key.Line, why)
 			w.visit(value)
 		}
-	default: // Documents and sequences; what an alias stands for is visited at its anchor.
+	case yaml.AliasNode: // What it stands for is visited at its anchor.
+		w.misplaced(n.LineComment, n.Line, fmt.Sprintf("the value is an alias; write the marker behind its anchor, &%s", n.Value))
+	default: // Documents and sequences.
+		w.misplaced(n.LineComment, n.Line, behindMany)
 		for _, c := range n.Content {
 			w.visit(c)
 		}
 	}
+}
+
+// behindMany is said of a marker behind a list or a mapping.
+const behindMany = "the marker is behind more than one value; write each value with a marker in a line of its own"
+
+// misplaced reports a comment behind a line that looks like a marker and is none that could be written to.
+func (w *writer) misplaced(comment string, line int, why string) {
+	m, ok := readMarker(comment)
+	if !ok {
+		brace := strings.IndexByte(comment, '{')
+		if brace < 0 || !strings.Contains(comment[brace:], Text) {
+			return
+		}
+		m.setter = comment[brace:]
+	}
+	_, known := w.lookup(m.namespace, m.policy)
+	w.result.Skipped = append(w.result.Skipped, Skipped{Line: line, Setter: m.setter, Missing: m.policy != "" && !known, Why: why})
 }
 
 func (w *writer) skip(line int, m marker, why string) {

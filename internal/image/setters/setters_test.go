@@ -87,6 +87,31 @@ func TestApplyTellsWhatItDid(t *testing.T) {
 	}
 }
 
+// TestApplyReportsMisplacedMarkers writes markers where no single value is: the file stays, and somebody is told.
+func TestApplyReportsMisplacedMarkers(t *testing.T) {
+	t.Parallel()
+	for in, why := range map[string]string{
+		"images: [a:1, b:2] " + m("ns:app") + "\n":                      "more than one value",
+		"c: {image: a:1} " + m("ns:app") + "\n":                         "more than one value",
+		"image: " + m("ns:app") + "\n  a:1\n":                           "below its marker",
+		"image: " + m("ns:app") + "\n- a:1\n":                           "below its marker",
+		"a: &a x:1\nb: *a " + m("ns:app") + "\n":                        "write the marker behind its anchor, &a",
+		"a: x:1 " + m("ns:app") + " keep in step\n":                     "not the only thing in its comment",
+		`a: x:1 # {"$imagepolicy": "ns:app}` + "\n":                     "no JSON",
+		"# a: x:1 " + m("ns:app") + "\na: x:1 # not a \"$imagepolicy\"": "",
+	} {
+		got, err := Apply([]byte(in), lookup)
+		told := len(got.Skipped) == 1 && got.Skipped[0].Line > 0 && !got.Skipped[0].Missing && strings.Contains(got.Skipped[0].Why, why)
+		if err != nil || string(got.Content) != in || told != (why != "") {
+			t.Errorf("%q: %+v, %v", in, got, err)
+		}
+	}
+	got, err := Apply([]byte("c: {image: a:1} "+m("other:app")+"\n"), lookup)
+	if err != nil || len(got.Skipped) != 1 || !got.Skipped[0].Missing {
+		t.Errorf("the marker of another namespace: %+v, %v", got, err)
+	}
+}
+
 func TestApplyRefusesWhatIsNoYAML(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{"a: [\nb: x " + m("ns:app:tag"), "a: x " + m("ns:app:tag") + "\n---\n\tb: :\n", "{{ if x }}\na: x " + m("ns:app:tag"), "a: \xff"} {
