@@ -166,27 +166,7 @@ func (f *flags) reports(ctx context.Context, d *differ, args []string) ([]Report
 			return nil, err
 		}
 	}
-	var reports []Report
-	for _, name := range args {
-		report, err := f.one(ctx, d, root, name)
-		if err != nil {
-			report.Kustomization, report.Error = "Kustomization/"+d.Namespace+"/"+name, err.Error()
-		}
-		reports = append(reports, report)
-	}
-	return reports, ctx.Err()
-}
-
-func (f *flags) one(ctx context.Context, d *differ, root, name string) (Report, error) {
-	obj, err := d.kustomization(ctx, name)
-	if err != nil {
-		return Report{}, err
-	}
-	dir := within(root, obj)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return Report{}, fmt.Errorf("its path %q is not in the source that was given", obj.Spec.Path)
-	}
-	return d.diff(ctx, obj, dir)
+	return d.merge(ctx, root, args, f.all)
 }
 
 // busy tells on a terminal that the command is at work; the returned function takes the line away.

@@ -143,7 +143,7 @@ func (f *releaseFlags) live(ctx context.Context, s *session.Session, name string
 	if err != nil {
 		return report, err
 	}
-	c := &comparer{client: cluster.Apply(), manager: kube.FieldManager, set: r.objects}
+	c := &comparer{client: cluster.Apply(), manager: kube.FieldManager, set: r.objects, beside: r.objects}
 	if report.Changes, err = c.upgrade(ctx, r, former); err != nil {
 		return report, err
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,6 +33,8 @@ type Report struct {
 	Changes       []Change `json:"changes"`
 	// Nested are the Kustomizations among the objects, with --recursive.
 	Nested []Report `json:"nested,omitempty"`
+	// Fate says what becomes of the Kustomization itself when it is new or deleted.
+	Fate string `json:"fate,omitempty"`
 	// Note says why it was not compared.
 	Note string `json:"note,omitempty"`
 	// Error says why the comparison failed.
@@ -94,15 +95,12 @@ func (d *differ) diff(ctx context.Context, obj *kustomizev1.Kustomization, dir s
 	if err != nil {
 		return report, err
 	}
-	c := &comparer{client: d.client, manager: fieldManager, policies: annotationGroup, force: obj.Spec.Force, set: objects}
-	for _, rule := range obj.Spec.Ignore {
-		c.rules = append(c.rules, ignoreRule(rule))
-	}
+	c := d.comparer(obj, objects)
 	if report.Changes, err = c.all(ctx); err != nil {
 		return report, err
 	}
 	if obj.Spec.Prune {
-		gone, err := c.gone(ctx, obj)
+		gone, err := c.gone(ctx, obj, nil)
 		if err != nil {
 			return report, err
 		}
@@ -112,6 +110,14 @@ func (d *differ) diff(ctx context.Context, obj *kustomizev1.Kustomization, dir s
 		return report, nil
 	}
 	return report, d.nested(ctx, &report, objects)
+}
+
+func (d *differ) comparer(obj *kustomizev1.Kustomization, objects []*unstructured.Unstructured) *comparer {
+	c := &comparer{client: d.client, manager: fieldManager, policies: annotationGroup, force: obj.Spec.Force, set: objects, beside: objects}
+	for _, rule := range obj.Spec.Ignore {
+		c.rules = append(c.rules, ignoreRule(rule))
+	}
+	return c
 }
 
 // all compares every object; the order is that of the build.
@@ -133,8 +139,8 @@ func (c *comparer) all(ctx context.Context) ([]Change, error) {
 	return slices.DeleteFunc(changes, func(change Change) bool { return change.Action == unchanged }), nil
 }
 
-// gone are the objects of the inventory that would be pruned.
-func (c *comparer) gone(ctx context.Context, obj *kustomizev1.Kustomization) (changes []Change, err error) {
+// gone are the objects of the inventory that would be pruned, or taken over by who wants them.
+func (c *comparer) gone(ctx context.Context, obj *kustomizev1.Kustomization, wanted map[apply.ID]string) (changes []Change, err error) {
 	if obj.Status.Inventory == nil {
 		return nil, nil
 	}
@@ -143,8 +149,13 @@ func (c *comparer) gone(ctx context.Context, obj *kustomizev1.Kustomization) (ch
 		kept[apply.RefOf(u).ID()] = true
 	}
 	for _, entry := range obj.Status.Inventory.Entries {
-		ref, ok := apply.Entry{ID: apply.ID(entry.ID), Version: entry.Version}.Ref()
-		if !ok || kept[apply.ID(entry.ID)] {
+		id := apply.ID(entry.ID)
+		ref, ok := apply.Entry{ID: id, Version: entry.Version}.Ref()
+		if !ok || kept[id] {
+			continue
+		}
+		if to := wanted[id]; to != "" {
+			changes = append(changes, Change{Object: ref.Subject(), Action: Moved, To: to})
 			continue
 		}
 		live, err := c.client.Get(ctx, ref)
@@ -154,12 +165,20 @@ func (c *comparer) gone(ctx context.Context, obj *kustomizev1.Kustomization) (ch
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", ref.Subject(), err)
 		}
-		if a := live.GetAnnotations(); strings.EqualFold(a[annotationGroup+"prune"], disabled) || strings.EqualFold(a[annotationGroup+"reconcile"], disabled) {
-			continue
+		if prunable(live, obj) {
+			changes = append(changes, Change{Object: ref.Subject(), Action: Deleted})
 		}
-		changes = append(changes, Change{Object: ref.Subject(), Action: Deleted})
 	}
 	return changes, nil
+}
+
+// prunable tells whether a live object is still its owner's to delete.
+func prunable(live *unstructured.Unstructured, owner *kustomizev1.Kustomization) bool {
+	labels := live.GetLabels()
+	if labels[annotationGroup+"name"] != owner.Name || labels[annotationGroup+"namespace"] != owner.Namespace {
+		return false
+	}
+	return !policy(live, "prune", disabled) && !policy(live, "reconcile", disabled) && !policy(live, "ssa", "Ignore")
 }
 
 // nested compares the Kustomizations that the build has.

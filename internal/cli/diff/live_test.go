@@ -264,3 +264,59 @@ metadata: {name: x, namespace: default}
 		}
 	}
 }
+
+// TestMerge compares Kustomizations that change together: one is renamed, one gets another path, a new one takes over an
+// object, and the rest of what a deleted one has goes.
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	owned := func(name, owner, more string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: " + l.ns + ", labels: {kustomize.toolkit.fluxcd.io/name: " + owner + ", kustomize.toolkit.fluxcd.io/namespace: " + l.ns + more + "}}\n"
+	}
+	ks := func(name, path, more, entries string) string {
+		text := "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: " + name + ", namespace: " + l.ns + ", labels: {kustomize.toolkit.fluxcd.io/name: fleet, kustomize.toolkit.fluxcd.io/namespace: " + l.ns + "}}\n" +
+			"spec: {interval: 1h, path: ./" + path + ", prune: true, sourceRef: {kind: GitRepository, name: fleet}" + more + "}\n"
+		if entries != "" {
+			text += "status: {inventory: {entries: [" + strings.ReplaceAll(entries, "NS", l.ns) + "]}}\n"
+		}
+		return text
+	}
+	l.apply(strings.Join([]string{
+		ks("fleet", "clusters", "", "{id: NS_old_kustomize.toolkit.fluxcd.io_Kustomization, v: v1}, {id: NS_web_kustomize.toolkit.fluxcd.io_Kustomization, v: v1}"),
+		ks("old", "old", "", "{id: NS_moving__ConfigMap, v: v1}, {id: NS_going__ConfigMap, v: v1}, {id: NS_staying__ConfigMap, v: v1}, {id: NS_others__ConfigMap, v: v1}"),
+		ks("web", "web", "", "{id: NS_web__ConfigMap, v: v1}"),
+		owned("moving", "old", ""), owned("going", "old", ""), owned("staying", "old", ", kustomize.toolkit.fluxcd.io/prune: disabled"),
+		owned("others", "somebody", ""), owned("web", "web", ""),
+	}, "---\n"))
+	cm := func(name string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: " + l.ns + "}\n"
+	}
+	l.write("clusters/all.yaml", ks("new", "new", "", "")+"---\n"+ks("web", "other", ", namePrefix: x-", ""))
+	l.write("new/all.yaml", cm("moving")+"---\n"+cm("fresh"))
+	l.write("other/all.yaml", cm("web"))
+	out, said, code := l.flux("diff", "ks", "--all", "--root", l.dir)
+	out = strings.ReplaceAll(out, "/"+l.ns+"/", "/")
+	if code != 1 {
+		t.Fatalf("exit %d: %s\n%s", code, said, out)
+	}
+	for _, want := range []string{
+		"► Kustomization/new created\n", "► Kustomization/old deleted\n", "► Kustomization/web drifted\n",
+		"📁 Kustomization/old: it is deleted, and its objects with it\n",
+		"► ConfigMap/moving moved to Kustomization/new\n", "► ConfigMap/going deleted\n",
+		"📁 Kustomization/new: it is new\n", "► ConfigMap/moving drifted\n", "► ConfigMap/fresh created\n",
+		"► ConfigMap/x-web created\n", "► ConfigMap/web deleted\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("lacks %q:\n%s", want, out)
+		}
+	}
+	for _, never := range []string{"ConfigMap/moving deleted", "ConfigMap/staying", "ConfigMap/others"} {
+		if strings.Contains(out, never) {
+			t.Errorf("tells %q:\n%s", never, out)
+		}
+	}
+	out, _, _ = l.flux("diff", "ks", "--all", "--root", l.dir, "-o", "markdown")
+	if !strings.Contains(out, "It is deleted, and its objects with it.") || !strings.Contains(out, "moved to Kustomization/") {
+		t.Errorf("markdown: %s", out)
+	}
+}

@@ -36,6 +36,7 @@ const (
 	Created   Action = "created"
 	Drifted   Action = "drifted"
 	Deleted   Action = "deleted"
+	Moved     Action = "moved"
 	Skipped   Action = "skipped"
 	unchanged Action = ""
 )
@@ -48,6 +49,16 @@ type Change struct {
 	Hook string `json:"hook,omitempty"`
 	// Diff is the text of a drift.
 	Diff string `json:"diff,omitempty"`
+	// To is who takes over what is moved.
+	To string `json:"to,omitempty"`
+}
+
+// what says what would happen.
+func (c Change) what() string {
+	if c.To != "" {
+		return string(c.Action) + " to " + c.To
+	}
+	return string(c.Action)
 }
 
 // what says what would be done.
@@ -68,6 +79,8 @@ type comparer struct {
 	rules    []apply.IgnoreRule
 	force    bool
 	set      []*unstructured.Unstructured
+	// beside is all that is applied together with the set, which is among it.
+	beside []*unstructured.Unstructured
 	// former are the objects as they were applied last, where that is done from the client's side.
 	former map[apply.ID]*unstructured.Unstructured
 }
@@ -189,7 +202,7 @@ func (c *comparer) dryRun(ctx context.Context, resource dynamic.ResourceInterfac
 
 // brings tells whether the set has the definition of a kind.
 func (c *comparer) brings(gk schema.GroupKind) bool {
-	for _, u := range c.set {
+	for _, u := range c.beside {
 		group, _, _ := unstructured.NestedString(u.Object, "spec", "group")
 		kind, _, _ := unstructured.NestedString(u.Object, "spec", "names", "kind")
 		if u.GetKind() == "CustomResourceDefinition" && group == gk.Group && kind == gk.Kind {
@@ -200,7 +213,7 @@ func (c *comparer) brings(gk schema.GroupKind) bool {
 }
 
 func (c *comparer) namespaceComes(desired *unstructured.Unstructured) bool {
-	for _, u := range c.set {
+	for _, u := range c.beside {
 		if u.GetKind() == "Namespace" && u.GetName() == desired.GetNamespace() {
 			return true
 		}
@@ -209,23 +222,22 @@ func (c *comparer) namespaceComes(desired *unstructured.Unstructured) bool {
 }
 
 func (c *comparer) mayForce(desired *unstructured.Unstructured) bool {
-	return c.force || strings.EqualFold(desired.GetAnnotations()[annotationGroup+"force"], "enabled")
+	return c.force || policy(desired, "force", "enabled")
 }
 
-// leftAlone tells whether annotations keep the object from being applied.
+// policy tells whether a label or an annotation of an object says how it is applied.
+func policy(u *unstructured.Unstructured, name, value string) bool {
+	return strings.EqualFold(u.GetLabels()[annotationGroup+name], value) || strings.EqualFold(u.GetAnnotations()[annotationGroup+name], value)
+}
+
+// leftAlone tells whether labels or annotations keep the object from being applied.
 func leftAlone(desired, live *unstructured.Unstructured) bool {
 	for _, u := range []*unstructured.Unstructured{desired, live} {
-		if u == nil {
-			continue
-		}
-		a := u.GetAnnotations()
-		ssa := a[annotationGroup+"ssa"]
-		if strings.EqualFold(a[annotationGroup+"reconcile"], disabled) || strings.EqualFold(ssa, "Ignore") ||
-			strings.EqualFold(ssa, "IfNotPresent") && live != nil {
+		if u != nil && (policy(u, "reconcile", disabled) || policy(u, "ssa", "Ignore")) {
 			return true
 		}
 	}
-	return false
+	return live != nil && policy(desired, "ssa", "IfNotPresent")
 }
 
 // sopsMask stands for what is encrypted in the files.

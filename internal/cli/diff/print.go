@@ -52,6 +52,8 @@ func (p painter) title(b *strings.Builder, r *Report) {
 	switch {
 	case r.Error != "":
 		fmt.Fprintf(b, "📁 %s %s\n", r.subject(), p.paint("31", "failed: "+r.Error))
+	case r.Fate != "":
+		fmt.Fprintf(b, "📁 %s: %s\n", r.subject(), r.Fate)
 	case r.changed():
 		fmt.Fprintf(b, "📁 %s changed\n", r.subject())
 	case r.Note == "":
@@ -122,8 +124,11 @@ func section(b *strings.Builder, r *Report) {
 		fmt.Fprintf(b, "\n### %s failed\n\n%s\n", r.subject(), fenced("", r.Error))
 	case r.Note != "":
 		fmt.Fprintf(b, "\n### %s\n\nSkipped: %s\n", r.subject(), r.Note)
-	case len(r.Changes) > 0:
+	case len(r.Changes) > 0 || r.Fate != "":
 		fmt.Fprintf(b, "\n### %s\n\n", r.subject())
+		if r.Fate != "" {
+			fmt.Fprintf(b, "%s.\n\n", strings.ToUpper(r.Fate[:1])+r.Fate[1:])
+		}
 		for _, c := range r.Changes {
 			if c.Diff == "" {
 				fmt.Fprintf(b, "- `%s` %s\n", c.Object, c.what())

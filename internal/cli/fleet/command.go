@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+	"github.com/gitops-toolkit/flux/internal/cli/origin"
 	"github.com/gitops-toolkit/flux/internal/cli/plugin"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
 	"github.com/gitops-toolkit/flux/internal/cli/value"
@@ -132,7 +131,7 @@ func (f *flags) test(ctx context.Context, path string) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", repository, err)
 	}
-	t.urls = remotes(ctx, repository)
+	t.urls = origin.Remotes(ctx, repository)
 	roots, err := choose(t, paths)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", repository, err)
@@ -175,21 +174,6 @@ func (f *flags) repository(path string) (string, []string, error) {
 		return above, []string{rel}, nil
 	}
 	return abs, f.paths, nil
-}
-
-// remotes are the addresses under which the repository itself is known.
-func remotes(ctx context.Context, repository string) []string {
-	out, err := exec.CommandContext(ctx, "git", "-C", repository, "config", "--get-regexp", `^remote\..*\.url$`).Output()
-	if err != nil {
-		return nil
-	}
-	var urls []string
-	for line := range strings.Lines(string(out)) {
-		if _, address, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			urls = append(urls, address)
-		}
-	}
-	return urls
 }
 
 // trial is one cluster in its sandbox.

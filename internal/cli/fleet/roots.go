@@ -3,7 +3,6 @@ package fleet
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/origin"
 )
 
 // root is where a cluster begins: what `flux bootstrap` would have applied.
@@ -81,7 +81,7 @@ func (t *tree) isHere(ref kinds.Ref) bool {
 		return false
 	}
 	i := slices.IndexFunc(t.docs, func(d document) bool { return d.Ref == ref })
-	return i < 0 || slices.ContainsFunc(t.urls, func(u string) bool { return sameRepository(t.docs[i].field("spec", "url"), u) })
+	return i < 0 || slices.ContainsFunc(t.urls, func(u string) bool { return origin.Same(t.docs[i].field("spec", "url"), u) })
 }
 
 // loose are the directories of Kustomizations that no Kustomization applies, the topmost only.
@@ -184,18 +184,4 @@ func covers(dir, file string) bool { return within(dir, path.Dir(file)) }
 
 func within(above, dir string) bool {
 	return above == "." || dir == above || strings.HasPrefix(dir, above+"/")
-}
-
-// sameRepository compares addresses without scheme, user, port and suffix.
-func sameRepository(a, b string) bool { return a != "" && b != "" && location(a) == location(b) }
-
-func location(address string) string {
-	if host, rest, ok := strings.Cut(address, ":"); ok && !strings.Contains(address, "://") {
-		address = "ssh://" + host + "/" + strings.TrimPrefix(rest, "/") // git@host:path
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return address
-	}
-	return strings.ToLower(u.Hostname()) + "/" + strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
 }

@@ -112,24 +112,6 @@ func TestChosenPath(t *testing.T) {
 	}
 }
 
-func TestSameRepository(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		a, b string
-		same bool
-	}{
-		{"ssh://git@github.com/org/fleet", "https://github.com/org/fleet.git", true},
-		{"git@github.com:org/fleet.git", "ssh://git@GitHub.com:22/org/fleet", true},
-		{"https://user@github.com/org/fleet/", "https://github.com/org/fleet", true},
-		{"https://github.com/org/fleet", "https://github.com/org/apps", false},
-		{"", "", false},
-	} {
-		if sameRepository(c.a, c.b) != c.same {
-			t.Errorf("%s and %s: want %t", c.a, c.b, c.same)
-		}
-	}
-}
-
 func TestWhere(t *testing.T) {
 	t.Parallel()
 	tree := writeTree(t, map[string]string{"a.yaml": "# first\n" + kustomization("one", "./x") + "---\n# second\n\n" + kustomization("two", "./y")})

@@ -14,6 +14,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/cli/origin"
 	"github.com/gitops-toolkit/flux/internal/install"
 )
 
@@ -130,7 +131,7 @@ func (c *trial) isOurs(d document) bool {
 	if d.Kind != kinds.GitRepository.Kind {
 		return false
 	}
-	is := func(u string) bool { return sameRepository(d.field("spec", "url"), u) }
+	is := func(u string) bool { return origin.Same(d.field("spec", "url"), u) }
 	return slices.ContainsFunc(c.tree.urls, is) || slices.ContainsFunc(c.tree.docs, func(e document) bool {
 		return e.Ref == c.root.source && is(e.field("spec", "url"))
 	})
