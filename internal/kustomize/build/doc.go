@@ -11,6 +11,13 @@
 // Every read is recorded, misses included ([Inputs]). When none of them would be answered differently by another
 // artifact, the build of that artifact has the same result and need not run.
 //
+// # Large directories
+//
+// kustomize takes more than twice the time for twice the objects. Where a kustomization, generated or not, does nothing but
+// name manifests, no object but those of a few kinds depends on another, so it is built in groups; and what the files of
+// the build before gave is taken from a [Memo], by the digest of each file. A test compares both with kustomize's own
+// result for random sets. Whatever is odd is left to one build of the whole.
+//
 // # Limits
 //
 // kustomize can neither be cancelled nor bounded from outside, but it reads everything through our file system:
