@@ -63,7 +63,8 @@ func addKustomization(s *session.Session, group *cobra.Command) {
 		Short:   "Show what applying local files would change",
 		Long: "The command builds local files as a Kustomization would and asks the API server, with dry-runs, what applying them would change. " +
 			"It exits with 1 if anything would, and with 2 if it failed. With --root or --revision it compares any number of Kustomizations, " +
-			"each built from its own path, and can print the result for a pull request.",
+			"each built from its own path: a changed spec, new and deleted Kustomizations and objects that move between them are followed. " +
+			"The result can be printed for a pull request.",
 		Example: `  # what would my working copy change
   flux diff kustomization my-app --path ./apps/my-app
 

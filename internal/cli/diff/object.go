@@ -53,20 +53,15 @@ type Change struct {
 	To string `json:"to,omitempty"`
 }
 
-// what says what would happen.
-func (c Change) what() string {
-	if c.To != "" {
-		return string(c.Action) + " to " + c.To
-	}
-	return string(c.Action)
-}
-
 // what says what would be done.
 func (c *Change) what() string {
-	if c.Hook == "" {
-		return string(c.Action)
+	switch {
+	case c.To != "":
+		return string(c.Action) + " to " + c.To
+	case c.Hook != "":
+		return string(c.Action) + " (hook: " + c.Hook + ")"
 	}
-	return string(c.Action) + " (hook: " + c.Hook + ")"
+	return string(c.Action)
 }
 
 // comparer asks the API server what applying an object would change.
