@@ -36,6 +36,7 @@ func TestPartsEqualTheWhole(t *testing.T) {
 		memo := &keeper{}
 		for step := range 3 {
 			set := maps.Clone(files)
+			maps.Copy(set, oddManifests)
 			switch seed % 3 {
 			case 1:
 				listManifests(set, "", "")
@@ -65,12 +66,27 @@ func TestPartsEqualTheWhole(t *testing.T) {
 	}
 }
 
+// oddManifests are written in ways that people and programs have.
+var oddManifests = map[string]string{
+	"d2/anchors.yaml":    "apiVersion: v1\nkind: ConfigMap\nmetadata: &m\n  name: anchored\n  labels: &l {a: b}\n  annotations: {<<: *l, c: d}\ndata: {name: &n anchored, again: *n}\n",
+	"d2/crlf.yaml":       "apiVersion: v1\r\nkind: ConfigMap\r\nmetadata:\r\n  name: crlf\r\ndata:\r\n  text: |\r\n    one\r\n    two\r\n",
+	"d2/json.yaml":       `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "json", "labels": null}, "data": {"n": "1"}, "binaryData": {}}`,
+	"d2/empty.yaml":      "---\n---\n# nothing\n---\n# before\napiVersion: v1 # here\nkind: ConfigMap\nmetadata: {name: after-empty, creationTimestamp: null}\n...\n---\n\n",
+	"d2/list.yaml":       "apiVersion: v1\nkind: ConfigMapList\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: listed-a}}\n- {apiVersion: v1, kind: ServiceAccount, metadata: {name: listed-b, namespace: one}}\n",
+	"d2/numbers.yaml":    "apiVersion: example.com/v1\nkind: Numbers\nmetadata: {name: numbers}\nspec: {big: 9007199254740993, float: 1.0, exp: 1e21, neg: -0.0, octal: 0o17, hex: 0xff, day: 2020-01-01, yes: yes, empty: }\n",
+	"d2/linked.yaml":     "-> ../elsewhere/real.txt",
+	"elsewhere/real.txt": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: linked}\n",
+}
+
 // listManifests adds a kustomization.yaml at the root, with a namespace perhaps, and in each directory of manifests,
 // or only in some if others are given. A directory without one has its files named by the root.
 func listManifests(files map[string]string, namespace string, dirs ...string) {
 	entries := map[string][]string{}
 	for name := range files {
 		dir, file := path.Split(name)
+		if path.Ext(name) != ".yaml" {
+			continue
+		}
 		if dirs[0] == "" || slices.Contains(dirs, dir) {
 			entries[dir] = append(entries[dir], "./"+file)
 		} else {
