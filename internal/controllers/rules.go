@@ -35,7 +35,7 @@ func rightsOf(controller string) rights {
 			extra: []rbacv1.PolicyRule{rule(groupSource, "create,patch,delete", "helmcharts"), definitions()}}
 	case "notification-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
-			extra: annotates(controller), own: remembers(notificationv1.MemoryName)}
+			extra: append(annotates(controller), rule(groupSource, "get,list,watch,patch", "externalartifacts")), own: remembers(notificationv1.MemoryName)}
 	case "image-reflector-controller":
 		return rights{configs: []string{"secrets"}, accounts: true,
 			extra: []rbacv1.PolicyRule{rule("", "get,list,watch", "namespaces")}}
