@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -234,6 +235,25 @@ func TestBrokenWayIsNoCorruption(t *testing.T) {
 	r := io.MultiReader(bytes.NewReader(pack[:len(pack)/2]), iotest.ErrReader(broken))
 	if _, err := db.Receive(context.Background(), r); !errors.Is(err, broken) || errors.Is(err, ErrCorrupt) {
 		t.Fatalf("%v, want only %v", err, broken)
+	}
+}
+
+// TestFullDiskIsNoCorruption writes to a file that takes nothing: the mirror must not be given up for that.
+func TestFullDiskIsNoCorruption(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "full")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	in := &incoming{db: open(t, t.TempDir(), DefaultLimits), ctx: context.Background(), tmp: full, file: &file{data: full}}
+	_, err = in.receive(bytes.NewReader(packOf(t, history(t), false, "main")))
+	if !errors.Is(err, syscall.EBADF) || errors.Is(err, ErrCorrupt) {
+		t.Fatalf("%v, want only %v", err, syscall.EBADF)
 	}
 }
 
