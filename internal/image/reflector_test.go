@@ -236,11 +236,11 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 		"regex":    {func(o *imagev1.ImagePolicy) { o.Spec.FilterTags = &imagev1.TagFilter{Pattern: "("} }, "InvalidPolicy", "failed to filter tags: invalid regular expression pattern '('"},
 		"range":    {func(o *imagev1.ImagePolicy) { o.Spec.Policy.SemVer.Range = "no range" }, "InvalidPolicy", "range 'no range'"},
 		"nochoice": {func(o *imagev1.ImagePolicy) { o.Spec.Policy = imagev1.ImagePolicyChoice{} }, "InvalidPolicy", "given ImagePolicyChoice object is invalid"},
-		"nomatch":  {func(o *imagev1.ImagePolicy) { o.Spec.Policy.SemVer.Range = ">=9" }, "Failure", "unable to determine latest version from provided list"},
+		"nomatch":  {func(o *imagev1.ImagePolicy) { o.Spec.Policy.SemVer.Range = ">=9" }, "Failure", "unable to determine latest version from provided list: of the 3 tags of ImageRepository/" + l.namespace + "/app none is a version in spec.policy.semver.range '>=9'; correct it"},
 		"words": {func(o *imagev1.ImagePolicy) {
 			o.Spec.Policy = imagev1.ImagePolicyChoice{Numerical: &imagev1.NumericalPolicy{Order: "asc"}}
 		}, "Failure", "failed to parse invalid numeric value"},
-		"filtered": {func(o *imagev1.ImagePolicy) { o.Spec.FilterTags = &imagev1.TagFilter{Pattern: "^x"} }, "Failure", "version list argument cannot be empty"},
+		"filtered": {func(o *imagev1.ImagePolicy) { o.Spec.FilterTags = &imagev1.TagFilter{Pattern: "^x"} }, "Failure", "version list argument cannot be empty: spec.filterTags.pattern passes over all of the 3 tags"},
 		"norepo":   {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "absent" }, "DependencyNotReady", "failed to get the referred ImageRepository: referenced ImageRepository does not exist: "},
 		"empty":    {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "empty" }, "DependencyNotReady", "no tags in database"},
 		"notags":   {func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Name = "missing" }, "DependencyNotReady", "no tags in database"},

@@ -108,10 +108,24 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 	}
 	tag, err := chosen.Latest(list.Tags)
 	if err != nil {
-		return kernel.Failed(imagev1.FailureReason, err).Backoff()
+		return kernel.Failed(imagev1.FailureReason, explain(obj, repo, len(list.Tags), err)).Backoff()
 	}
 	want := imagev1.ImageRef{Name: repo.Spec.Image, Tag: tag}
 	return c.settle(req, repo, want)
+}
+
+// explain adds to an error about tags which they are, and what to do.
+func explain(obj *imagev1.ImagePolicy, repo *imagev1.ImageRepository, tags int, err error) error {
+	from := fmt.Sprintf("the %d tags of ImageRepository/%s/%s", tags, repo.Namespace, repo.Name)
+	switch {
+	case errors.Is(err, selection.ErrEmpty):
+		return fmt.Errorf("%w: spec.filterTags.pattern passes over all of %s; correct it", err, from)
+	case errors.Is(err, selection.ErrNoMatch) && obj.Spec.FilterTags != nil:
+		return fmt.Errorf("%w: of %s none that spec.filterTags leaves is a version in spec.policy.semver.range '%s'; correct one of them", err, from, obj.Spec.Policy.SemVer.Range)
+	case errors.Is(err, selection.ErrNoMatch):
+		return fmt.Errorf("%w: of %s none is a version in spec.policy.semver.range '%s'; correct it, or wait for such a tag", err, from, obj.Spec.Policy.SemVer.Range)
+	}
+	return err
 }
 
 func noTags(err error) error {
