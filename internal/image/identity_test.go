@@ -21,15 +21,15 @@ func TestWorkloadIdentity(t *testing.T) {
 	l := newLab(t, registrytest.Options{}, git.Options{})
 	fake := &cloudtest.Clouds{}
 	l.cloud = fake
-	l.settings = func(s *kernel.Settings) { s.Gates = map[string]bool{kernel.GateObjectLevelWorkloadIdentity: true} }
-	l.create(&corev1.Secret{ObjectMeta: l.meta("proxy"), StringData: map[string]string{
+	l.Settings = func(s *kernel.Settings) { s.Gates = map[string]bool{kernel.GateObjectLevelWorkloadIdentity: true} }
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("proxy"), StringData: map[string]string{
 		"address": l.registry.StartLogin(t, "oauth2accesstoken", cloudtest.GoogleToken),
 	}})
 	account := &corev1.ServiceAccount{ObjectMeta: l.meta("puller")}
 	account.Annotations = map[string]string{
 		"iam.gke.io/gcp-service-account": "flux@proj.iam.gserviceaccount.com", "gcp.auth.fluxcd.io/workload-identity-provider": cloudtest.Pool,
 	}
-	l.create(account)
+	l.Create(account)
 	digest := l.registry.Push(t, "app", "1.0.0", nil, registrytest.Archive(t, map[string]string{"a": "b"}))
 	l.start()
 	l.createRepository("app", func(o *imagev1.ImageRepository) {
@@ -40,7 +40,7 @@ func TestWorkloadIdentity(t *testing.T) {
 	l.policy("app", "chosen with its digest", func(o *imagev1.ImagePolicy) bool {
 		return o.Status.LatestRef != nil && o.Status.LatestRef.Tag == "1.0.0" && o.Status.LatestRef.Digest == digest
 	})
-	if got, want := fake.Subject("//iam.googleapis.com/"+cloudtest.Pool), "system:serviceaccount:"+l.namespace+":puller"; got != want {
+	if got, want := fake.Subject("//iam.googleapis.com/"+cloudtest.Pool), "system:serviceaccount:"+l.Namespace+":puller"; got != want {
 		t.Errorf("the exchanged token was issued to %q, want %q", got, want)
 	}
 	l.createRepository("other", func(o *imagev1.ImageRepository) { o.Spec.Provider, o.Spec.ServiceAccountName = "gcp", "puller" })

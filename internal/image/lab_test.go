@@ -2,23 +2,15 @@ package image_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gitops-toolkit/flux/api"
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
@@ -34,164 +26,71 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
-	"github.com/gitops-toolkit/flux/internal/testenv"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
 
-// limit is how long a lab waits for what has to come.
-const limit = 90 * time.Second
+const limit = sourcetest.Limit
 
-// lab runs both controllers on the sandbox, for one namespace, beside a registry and a Git server.
+// lab runs both controllers on the sandbox, beside a registry and a Git server. Tags are in Data, mirrors in Temp.
 type lab struct {
-	*testing.T
-	client    client.WithWatch
-	config    *rest.Config
-	scheme    *runtime.Scheme
-	namespace string
-	registry  *registrytest.Server
-	git       *git.Server
-	repo      *git.Repo
-	data      string // the volume with the tags
-	mirrors   string
-	shard     string // serve the objects of all namespaces that have this label, instead of one namespace
-	eventsURL string
-	// settings and updates adapt the controllers before they start.
-	settings func(*kernel.Settings)
-	log      logr.Logger // of the controllers, nothing if not set
-	updates  func(*update.Options)
-	cloud    http.RoundTripper // the services of clouds, nil for the network
-
-	mu     sync.Mutex
-	events []event
-	came   chan struct{} // closed and replaced when an event came
+	*sourcetest.Lab
+	registry *registrytest.Server
+	git      *git.Server
+	repo     *git.Repo
+	updates  func(*update.Options) // adapts the controller before it starts
+	cloud    http.RoundTripper     // the services of clouds, nil for the network
 }
 
-// event is what the controllers post.
-type event struct {
-	InvolvedObject corev1.ObjectReference `json:"involvedObject"`
-	Severity       string                 `json:"severity"`
-	Reason         string                 `json:"reason"`
-	Message        string                 `json:"message"`
-}
+type event = sourcetest.Event
 
 func newLab(t *testing.T, registryOptions registrytest.Options, gitOptions git.Options) *lab {
 	t.Helper()
-	l := &lab{T: t, config: testenv.Config(t), scheme: runtime.NewScheme(), data: t.TempDir(), mirrors: t.TempDir(), came: make(chan struct{})}
-	l.must(errors.Join(corev1.AddToScheme(l.scheme), api.AddToScheme(l.scheme)))
-	l.namespace = testenv.Namespace(t)
-	var err error
-	l.client, err = client.NewWithWatch(l.config, client.Options{Scheme: l.scheme})
-	l.must(err)
+	l := &lab{Lab: sourcetest.New(t)}
 	l.registry = registrytest.Start(t, registryOptions)
 	gitOptions.Root = t.TempDir()
 	if gitOptions.HTTP == "" {
 		gitOptions.HTTP = git.AnyPort
 	}
+	var err error
 	l.git, err = git.Start(gitOptions)
-	l.must(err)
+	l.Must(err)
 	t.Cleanup(func() { _ = l.git.Close() })
 	l.repo, err = l.git.Create("fleet", "main")
-	l.must(err)
-	events := httptest.NewServer(http.HandlerFunc(l.intake))
-	t.Cleanup(events.Close)
-	l.eventsURL = events.URL
+	l.Must(err)
 	return l
-}
-
-func (l *lab) must(err error) {
-	l.Helper()
-	if err != nil {
-		l.Fatal(err)
-	}
-}
-
-func (l *lab) intake(_ http.ResponseWriter, r *http.Request) {
-	var e event
-	if json.NewDecoder(r.Body).Decode(&e) != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.events = append(l.events, e)
-	close(l.came)
-	l.came = make(chan struct{})
-}
-
-// event waits for a posted event that is the right one.
-func (l *lab) event(what string, ok func(event) bool) event {
-	l.Helper()
-	deadline := time.After(limit)
-	for {
-		l.mu.Lock()
-		came, seen := l.came, append([]event(nil), l.events...)
-		l.mu.Unlock()
-		for _, e := range seen {
-			if ok(e) {
-				return e
-			}
-		}
-		select {
-		case <-came:
-		case <-deadline:
-			l.Fatalf("no event %s in %+v", what, seen)
-		}
-	}
 }
 
 // start runs the controllers until stop is called, or the test ends.
 func (l *lab) start() (stop func()) {
 	l.Helper()
-	settings := kernel.Defaults()
-	settings.RuntimeNamespace, settings.EventsAddr, settings.IntervalJitterPercentage = l.namespace, l.eventsURL, 0
-	settings.GracefulShutdownTimeout, settings.MinRetryDelay = 5*time.Second, 50*time.Millisecond
-	if l.settings != nil {
-		l.settings(&settings)
-	}
-	watched := l.namespace
-	if l.shard != "" {
-		settings.WatchLabelSelector, watched = "lab="+l.shard, ""
-	}
-	process, err := kernel.NewProcess(l.config, kernel.ProcessOptions{
-		Scheme: l.scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: watched, Log: l.log,
-		GracefulShutdownTimeout: settings.GracefulShutdownTimeout,
+	return l.Run(func(p *kernel.Process, s kernel.Settings) error {
+		s.IntervalJitterPercentage = 0
+		return errors.Join(l.reflector(p.Controller("image-reflector-controller", s)), l.automation(p.Controller("image-automation-controller", s)))
 	})
-	l.must(err)
-	store, err := tags.Open(tags.Options{Dir: l.data})
-	l.must(err)
-	m := process.Controller("image-reflector-controller", settings)
+}
+
+func (l *lab) reflector(m *kernel.Manager) error {
+	store, err := tags.Open(tags.Options{Dir: l.Data})
+	l.Must(err)
 	opener := imageaccess.NewOpener(access.Registries{
 		Cluster: m, Pool: registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}}),
 		Clouds: cloud.New(cloud.Options{Transport: l.cloud, Mint: m.RequestToken}),
 	})
-	l.must(repository.Register(m, repository.Options{Tags: store, Registries: opener}))
-	l.must(policy.Register(m, policy.Options{Tags: store, Registries: opener}))
-	mirrors, err := gitrepo.NewStore(l.mirrors, gitrepo.Options{})
-	l.must(err)
-	a := process.Controller("image-automation-controller", settings)
+	return errors.Join(repository.Register(m, repository.Options{Tags: store, Registries: opener}),
+		policy.Register(m, policy.Options{Tags: store, Registries: opener}))
+}
+
+func (l *lab) automation(m *kernel.Manager) error {
+	mirrors, err := gitrepo.NewStore(l.Temp, gitrepo.Options{})
+	l.Must(err)
+	l.Close(mirrors)
 	options := update.Options{Git: mirrors, AllBranches: true, ForcePush: true,
-		Remotes: access.Git{Foreign: true, Secrets: a, Accounts: a, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: cloud.New(cloud.Options{})}}
+		Remotes: access.Git{Foreign: true, Secrets: m, Accounts: m, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: cloud.New(cloud.Options{})}}
 	if l.updates != nil {
 		l.updates(&options)
 	}
-	l.must(update.Register(a, options))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := process.Run(ctx); err != nil {
-			l.Errorf("the controllers ended: %v", err)
-		}
-	}()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			<-done
-			_ = mirrors.Close()
-		})
-	}
-	l.Cleanup(stop)
-	return stop
+	return update.Register(m, options)
 }
 
 // push gives an image tags.
@@ -205,7 +104,7 @@ func (l *lab) push(image string, names ...string) {
 func (l *lab) commit(files map[string]string, message string) string {
 	l.Helper()
 	hash, err := l.repo.Commit(files, message)
-	l.must(err)
+	l.Must(err)
 	return hash
 }
 
@@ -213,24 +112,12 @@ func (l *lab) commit(files map[string]string, message string) string {
 func (l *lab) gitCmd(args ...string) string {
 	l.Helper()
 	out, err := l.repo.Git(nil, args...)
-	l.must(err)
+	l.Must(err)
 	return out
 }
 
 func (l *lab) meta(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: name, Namespace: l.namespace}
-}
-
-// create makes an object whose finalizer is taken off at the end, so that the namespace can go.
-func (l *lab) create(o client.Object) {
-	l.Helper()
-	if l.shard != "" {
-		o.SetLabels(map[string]string{"lab": l.shard})
-	}
-	l.must(l.client.Create(context.Background(), o))
-	l.Cleanup(func() {
-		_ = l.client.Patch(context.Background(), o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
-	})
+	return metav1.ObjectMeta{Name: name, Namespace: l.Namespace}
 }
 
 func (l *lab) image(name string) string { return l.registry.Host + "/" + name }
@@ -241,7 +128,7 @@ func (l *lab) createRepository(name string, change func(*imagev1.ImageRepository
 	if change != nil {
 		change(o)
 	}
-	l.create(o)
+	l.Create(o)
 }
 
 func (l *lab) createPolicy(name, repository string, change func(*imagev1.ImagePolicy)) {
@@ -253,7 +140,7 @@ func (l *lab) createPolicy(name, repository string, change func(*imagev1.ImagePo
 	if change != nil {
 		change(o)
 	}
-	l.create(o)
+	l.Create(o)
 }
 
 func (l *lab) createSource(name string, change func(*sourcev1.GitRepository)) {
@@ -264,7 +151,7 @@ func (l *lab) createSource(name string, change func(*sourcev1.GitRepository)) {
 	if change != nil {
 		change(o)
 	}
-	l.create(o)
+	l.Create(o)
 }
 
 func (l *lab) createUpdate(name string, change func(*imagev1.ImageUpdateAutomation)) {
@@ -276,41 +163,13 @@ func (l *lab) createUpdate(name string, change func(*imagev1.ImageUpdateAutomati
 	if change != nil {
 		change(o)
 	}
-	l.create(o)
+	l.Create(o)
 }
 
 // patch merges into an object.
 func (l *lab) patch(o client.Object, patch string) {
 	l.Helper()
-	l.must(l.client.Patch(context.Background(), o, client.RawPatch(types.MergePatchType, []byte(patch))))
-}
-
-// request asks for a reconciliation and waits for its answer.
-func request[T meta.Object](l *lab, o T, list client.ObjectList, token string) T {
-	l.Helper()
-	l.patch(o, `{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"`+token+`"}}}`)
-	return until(l, o, list, "request "+token+" handled", func(o T) bool { return o.GetLastHandledReconcileAt() == token })
-}
-
-// until waits for a state of an object.
-func until[T meta.Object](l *lab, o T, list client.ObjectList, what string, ok func(T) bool) T {
-	l.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	w, err := l.client.Watch(ctx, list, client.InNamespace(l.namespace), client.MatchingFields{"metadata.name": o.GetName()})
-	l.must(err)
-	defer w.Stop()
-	var last T
-	for e := range w.ResultChan() {
-		if obj, is := e.Object.(T); is {
-			if last = obj; ok(obj) {
-				return obj
-			}
-		}
-	}
-	text, _ := json.MarshalIndent(last, "", " ")
-	l.Fatalf("%s: not %q: %s", o.GetName(), what, text)
-	return last
+	l.Must(l.Client.Patch(context.Background(), o, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 
 func readyOf(o meta.Object) *metav1.Condition {
@@ -324,12 +183,12 @@ func isReady(o meta.Object) bool {
 
 func (l *lab) repository(name, what string, ok func(*imagev1.ImageRepository) bool) *imagev1.ImageRepository {
 	l.Helper()
-	return until(l, &imagev1.ImageRepository{ObjectMeta: l.meta(name)}, &imagev1.ImageRepositoryList{}, what, ok)
+	return sourcetest.Until[*imagev1.ImageRepository](l.Lab, name, what, ok)
 }
 
 func (l *lab) policy(name, what string, ok func(*imagev1.ImagePolicy) bool) *imagev1.ImagePolicy {
 	l.Helper()
-	return until(l, &imagev1.ImagePolicy{ObjectMeta: l.meta(name)}, &imagev1.ImagePolicyList{}, what, ok)
+	return sourcetest.Until[*imagev1.ImagePolicy](l.Lab, name, what, ok)
 }
 
 // picked waits until a policy has chosen a tag.
@@ -342,7 +201,7 @@ func (l *lab) picked(name, tag string) *imagev1.ImagePolicy {
 
 func (l *lab) update(name, what string, ok func(*imagev1.ImageUpdateAutomation) bool) *imagev1.ImageUpdateAutomation {
 	l.Helper()
-	return until(l, &imagev1.ImageUpdateAutomation{ObjectMeta: l.meta(name)}, &imagev1.ImageUpdateAutomationList{}, what, ok)
+	return sourcetest.Until[*imagev1.ImageUpdateAutomation](l.Lab, name, what, ok)
 }
 
 // failed tells whether Ready is False with the reason.

@@ -14,6 +14,7 @@ import (
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
 	"github.com/gitops-toolkit/flux/internal/image/update"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
 
@@ -46,14 +47,14 @@ func TestPushBranchRefspecAndOptions(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(l.repo.Dir, "options")); err != nil || string(got) != "a=b c topic=x\na=b c topic=x\n" {
 		t.Errorf("options %q, %v", got, err)
 	}
-	l.event("of the push", func(e event) bool {
+	l.AwaitEvent("of the push", func(e event) bool {
 		return strings.HasPrefix(e.Message, fmt.Sprintf("pushed commit '%s' to branch 'auto/images' and refspecs 'refs/heads/auto/images:refs/review/main'\n", o.Status.LastPushCommit[:7]))
 	})
 	// The next image goes on top of the branch; running again makes no commit.
 	l.push("app", "1.1.0")
 	l.rescan("app", "one")
 	l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
-	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "idle")
+	sourcetest.Request[*imagev1.ImageUpdateAutomation](l.Lab, "auto", "idle")
 	if got := l.gitCmd("rev-list", "--count", "auto/images"); got != "3" {
 		t.Errorf("%s commits", got)
 	}
@@ -63,8 +64,8 @@ func TestPushBranchRefspecAndOptions(t *testing.T) {
 func (l *lab) hook(script string) {
 	l.Helper()
 	dir := filepath.Join(l.repo.Dir, "hooks")
-	l.must(os.MkdirAll(dir, 0o755))
-	l.must(os.WriteFile(filepath.Join(dir, "pre-receive"), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+	l.Must(os.MkdirAll(dir, 0o755))
+	l.Must(os.WriteFile(filepath.Join(dir, "pre-receive"), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 }
 
 // TestPushBranchBegunAnew has the gate GitAllBranchReferences off.
@@ -81,7 +82,7 @@ func TestPushBranchBegunAnew(t *testing.T) {
 			l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: "auto"} })
 			l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
 			tip := l.gitCmd("rev-parse", "auto")
-			request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "same")
+			sourcetest.Request[*imagev1.ImageUpdateAutomation](l.Lab, "auto", "same")
 			if got := l.gitCmd("rev-parse", "auto"); got != tip {
 				t.Errorf("the same files were committed again")
 			}
@@ -134,12 +135,12 @@ func (l *lab) onlyWith(ref, file string) {
 
 func (l *lab) open(file string) {
 	l.Helper()
-	l.must(os.WriteFile(filepath.Join(l.repo.Dir, file), nil, 0o600))
+	l.Must(os.WriteFile(filepath.Join(l.repo.Dir, file), nil, 0o600))
 }
 
 func (l *lab) shut(file string) {
 	l.Helper()
-	l.must(os.Remove(filepath.Join(l.repo.Dir, file)))
+	l.Must(os.Remove(filepath.Join(l.repo.Dir, file)))
 }
 
 // TestRefspecAfterARestart has a server that takes the branch but not the review; before it does, the controller is
@@ -159,7 +160,7 @@ func TestRefspecAfterARestart(t *testing.T) {
 	if o.Status.PendingCommit != tip || o.Status.LastPushCommit != tip || o.Status.ObservedPolicies != nil {
 		t.Errorf("auto is at %s, the status is %+v", tip, o.Status)
 	}
-	l.event("of the branch alone", func(e event) bool {
+	l.AwaitEvent("of the branch alone", func(e event) bool {
 		return strings.HasPrefix(e.Message, "pushed commit '"+tip[:7]+"' to branch 'auto'\n")
 	})
 	stop()
@@ -169,12 +170,12 @@ func TestRefspecAfterARestart(t *testing.T) {
 	if got := l.gitCmd("rev-parse", "refs/review/main"); got != tip || o.Status.PendingCommit != "" {
 		t.Errorf("the review is at %s, want %s; status %+v", got, tip, o.Status)
 	}
-	l.event("of the refspec", func(e event) bool {
+	l.AwaitEvent("of the refspec", func(e event) bool {
 		return e.Message == "pushed commit '"+tip[:7]+"' to refspecs 'refs/heads/auto:refs/review/main'"
 	})
 	// A crash before the first push leaves a note about a commit that nobody has.
 	stop()
-	l.must(l.client.Status().Patch(context.Background(), automation(l, "auto"), client.RawPatch(types.MergePatchType, []byte(`{"status":{"pendingCommit":"`+strings.Repeat("ab", 20)+`"}}`))))
+	l.Must(l.Client.Status().Patch(context.Background(), automation(l, "auto"), client.RawPatch(types.MergePatchType, []byte(`{"status":{"pendingCommit":"`+strings.Repeat("ab", 20)+`"}}`))))
 	l.start()
 	l.update("auto", "without the note", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.PendingCommit == "" })
 	if got := l.gitCmd("rev-list", "--count", "auto"); got != "2" {
@@ -236,7 +237,7 @@ func TestReviewByBranch(t *testing.T) {
 	l.wrote("auto", "1.0.0")
 	run := func(token string) {
 		t.Helper()
-		request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, token)
+		sourcetest.Request[*imagev1.ImageUpdateAutomation](l.Lab, "auto", token)
 	}
 	// Merged and deleted: there is nothing to do, and no branch.
 	l.gitCmd("update-ref", "refs/heads/main", "auto")
@@ -254,7 +255,7 @@ func TestReviewByBranch(t *testing.T) {
 	}
 	// Somebody resets the branch: what was in it is written again, on top of what is there now.
 	other, err := l.repo.Apply(git.Change{Branch: "other", From: main, Message: "Other", Files: map[string]string{"other.yaml": "a: b\n"}})
-	l.must(err)
+	l.Must(err)
 	l.gitCmd("update-ref", "refs/heads/auto", other)
 	run("reset")
 	if got := l.gitCmd("rev-parse", "auto^"); got != other || l.gitCmd("rev-parse", "auto:dep.yaml") != l.gitCmd("rev-parse", tip+":dep.yaml") {

@@ -17,6 +17,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/internal/testenv"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
@@ -77,7 +78,7 @@ func TestThousandsOfTags(t *testing.T) {
 		t.Errorf("the restart wrote %+v", after.Status)
 	}
 	// A request scans.
-	request(l, &imagev1.ImageRepository{ObjectMeta: l.meta("many")}, &imagev1.ImageRepositoryList{}, "now")
+	sourcetest.Request[*imagev1.ImageRepository](l.Lab, "many", "now")
 }
 
 func TestLifeOfARepository(t *testing.T) {
@@ -94,18 +95,18 @@ func TestLifeOfARepository(t *testing.T) {
 	if r := o.Status.LastScanResult; r.TagCount != 3 || strings.Join(r.LatestTags, " ") != "2.0.0-rc.1 1.1.0 1.0.0" {
 		t.Errorf("status %+v", r)
 	}
-	l.event("of the first scan", func(e event) bool {
+	l.AwaitEvent("of the first scan", func(e event) bool {
 		return e.InvolvedObject.Name == "app" && e.Message == readyOf(o).Message && e.Severity == "info"
 	})
 	// A new tag, and a webhook that asks for a scan.
 	l.push("app", "1.2.0")
-	request(l, &imagev1.ImageRepository{ObjectMeta: l.meta("app")}, &imagev1.ImageRepositoryList{}, "hook")
+	sourcetest.Request[*imagev1.ImageRepository](l.Lab, "app", "hook")
 	p := l.picked("stable", "1.2.0")
 	want := fmt.Sprintf("Latest image tag for %s resolved to 1.2.0 (previously %s:1.1.0)", l.image("app"), l.image("app"))
 	if readyOf(p).Message != want || p.Status.ObservedPreviousRef == nil || p.Status.ObservedPreviousRef.Tag != "1.1.0" {
 		t.Errorf("policy %+v", p.Status)
 	}
-	l.event("of the policy", func(e event) bool { return e.InvolvedObject.Name == "stable" && e.Message == want })
+	l.AwaitEvent("of the policy", func(e event) bool { return e.InvolvedObject.Name == "stable" && e.Message == want })
 	// Another exclusion list rescans.
 	app := &imagev1.ImageRepository{ObjectMeta: l.meta("app")}
 	l.patch(app, `{"spec":{"exclusionList":["^2"]}}`)
@@ -115,9 +116,9 @@ func TestLifeOfARepository(t *testing.T) {
 	// Suspended, nothing moves.
 	l.patch(app, `{"spec":{"suspend":true}}`)
 	l.push("app", "1.3.0")
-	request(l, app, &imagev1.ImageRepositoryList{}, "asleep")
+	sourcetest.Request[*imagev1.ImageRepository](l.Lab, "app", "asleep")
 	l.patch(app, `{"spec":{"suspend":false}}`)
-	request(l, app, &imagev1.ImageRepositoryList{}, "awake")
+	sourcetest.Request[*imagev1.ImageRepository](l.Lab, "app", "awake")
 	l.picked("stable", "1.3.0")
 }
 
@@ -172,7 +173,7 @@ func TestDigests(t *testing.T) {
 	if want := fmt.Sprintf("with digest %s (previously %s:latest@%s)", second, l.image("app"), first); !strings.HasSuffix(readyOf(o).Message, want) {
 		t.Errorf("message %q, want %q", readyOf(o).Message, want)
 	}
-	once := request(l, &imagev1.ImagePolicy{ObjectMeta: l.meta("once")}, &imagev1.ImagePolicyList{}, "again")
+	once := sourcetest.Request[*imagev1.ImagePolicy](l.Lab, "once", "again")
 	if !with(first)(once) {
 		t.Errorf("IfNotPresent looked again: %+v", once.Status)
 	}
@@ -209,7 +210,7 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 		"missing": {nil, "ReadOperationFailed", "scan failed: GET http://" + l.registry.Host + "/v2/missing/tags/list?n=1000: NAME_UNKNOWN"},
 		"busy":    {nil, "ReadOperationFailed", "scan failed: "},
 		"secret": {func(o *imagev1.ImageRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "none"} }, "AuthenticationFailed",
-			"failed to configure authentication options: failed to get secret '" + l.namespace + "/none'"},
+			"failed to configure authentication options: failed to get secret '" + l.Namespace + "/none'"},
 		"gate": {func(o *imagev1.ImageRepository) { o.Spec.Provider, o.Spec.ServiceAccountName = "aws", "sa" }, kernel.FeatureGateDisabledReason, "enable the ObjectLevelWorkloadIdentity feature gate"},
 	} {
 		l.createRepository(name, tc.change)
@@ -236,7 +237,7 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 		"regex":    {func(o *imagev1.ImagePolicy) { o.Spec.FilterTags = &imagev1.TagFilter{Pattern: "("} }, "InvalidPolicy", "failed to filter tags: invalid regular expression pattern '('"},
 		"range":    {func(o *imagev1.ImagePolicy) { o.Spec.Policy.SemVer.Range = "no range" }, "InvalidPolicy", "range 'no range'"},
 		"nochoice": {func(o *imagev1.ImagePolicy) { o.Spec.Policy = imagev1.ImagePolicyChoice{} }, "InvalidPolicy", "given ImagePolicyChoice object is invalid"},
-		"nomatch":  {func(o *imagev1.ImagePolicy) { o.Spec.Policy.SemVer.Range = ">=9" }, "Failure", "unable to determine latest version from provided list: of the 3 tags of ImageRepository/" + l.namespace + "/app none is a version in spec.policy.semver.range '>=9'; correct it"},
+		"nomatch":  {func(o *imagev1.ImagePolicy) { o.Spec.Policy.SemVer.Range = ">=9" }, "Failure", "unable to determine latest version from provided list: of the 3 tags of ImageRepository/" + l.Namespace + "/app none is a version in spec.policy.semver.range '>=9'; correct it"},
 		"words": {func(o *imagev1.ImagePolicy) {
 			o.Spec.Policy = imagev1.ImagePolicyChoice{Numerical: &imagev1.NumericalPolicy{Order: "asc"}}
 		}, "Failure", "failed to parse invalid numeric value"},
@@ -265,13 +266,13 @@ func TestLogins(t *testing.T) {
 	l := newLab(t, registrytest.Options{Users: map[string]string{"jo": "secret-pw"}, Tokens: true}, git.Options{})
 	l.start()
 	pull := func(name, password string) {
-		l.create(&corev1.Secret{ObjectMeta: l.meta(name), Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{
+		l.Create(&corev1.Secret{ObjectMeta: l.meta(name), Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{
 			".dockerconfigjson": []byte(fmt.Sprintf(`{"auths":{%q:{"username":"jo","password":%q}}}`, l.registry.Host, password)),
 		}})
 	}
 	pull("right", "secret-pw")
 	pull("wrong", "secret-no")
-	l.create(&corev1.ServiceAccount{ObjectMeta: l.meta("puller"), ImagePullSecrets: []corev1.LocalObjectReference{{Name: "right"}}})
+	l.Create(&corev1.ServiceAccount{ObjectMeta: l.meta("puller"), ImagePullSecrets: []corev1.LocalObjectReference{{Name: "right"}}})
 	l.createRepository("nobody", nil)
 	l.createRepository("wrong", func(o *imagev1.ImageRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "wrong"} })
 	for _, name := range []string{"nobody", "wrong"} {
@@ -301,24 +302,24 @@ func TestAccessAcrossNamespaces(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, registrytest.Options{}, git.Options{})
 	other := testenv.Namespace(t)
-	l.shard = l.namespace
+	l.Shard = l.Namespace
 	l.push("app", "1.0.0")
 	repo := &imagev1.ImageRepository{ObjectMeta: metav1.ObjectMeta{Name: "app", Namespace: other},
 		Spec: imagev1.ImageRepositorySpec{Image: l.image("app"), Interval: meta.NewDuration(time.Hour)}}
-	l.create(repo)
+	l.Create(repo)
 	l.start()
 	l.createPolicy("across", "app", func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Namespace = other })
 	l.policy("across", "denied", func(o *imagev1.ImagePolicy) bool {
 		return failed(o, "AccessDenied") && strings.HasPrefix(readyOf(o).Message, "failed to get the referred ImageRepository: access denied: ")
 	})
 	l.patch(repo, fmt.Sprintf(`{"spec":{"accessFrom":{"namespaceSelectors":[{"matchLabels":{"kubernetes.io/metadata.name":%q}}]}}}`, "nobody"))
-	request(l, &imagev1.ImagePolicy{ObjectMeta: l.meta("across")}, &imagev1.ImagePolicyList{}, "still")
+	sourcetest.Request[*imagev1.ImagePolicy](l.Lab, "across", "still")
 	l.policy("across", "denied", func(o *imagev1.ImagePolicy) bool { return failed(o, "AccessDenied") })
-	l.patch(repo, fmt.Sprintf(`{"spec":{"accessFrom":{"namespaceSelectors":[{"matchLabels":{"kubernetes.io/metadata.name":%q}}]}}}`, l.namespace))
+	l.patch(repo, fmt.Sprintf(`{"spec":{"accessFrom":{"namespaceSelectors":[{"matchLabels":{"kubernetes.io/metadata.name":%q}}]}}}`, l.Namespace))
 	l.picked("across", "1.0.0")
 	// A GitRepository of another namespace is written to without asking.
 	l.commit(map[string]string{"dep.yaml": l.marked("across", "old:1")}, "Begin")
-	l.create(&sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "fleet", Namespace: other}, Spec: sourcev1.GitRepositorySpec{
+	l.Create(&sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "fleet", Namespace: other}, Spec: sourcev1.GitRepositorySpec{
 		URL: l.git.HTTPURL("fleet"), Interval: meta.NewDuration(time.Hour), Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
 	}})
 	l.createUpdate("auto", func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Namespace = other })
@@ -329,7 +330,7 @@ func TestAccessAcrossNamespaces(t *testing.T) {
 func TestBlockedAcrossNamespaces(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, registrytest.Options{}, git.Options{})
-	l.settings = func(s *kernel.Settings) { s.NoCrossNamespaceRefs = true }
+	l.Settings = func(s *kernel.Settings) { s.NoCrossNamespaceRefs = true }
 	l.start()
 	l.createPolicy("across", "app", func(o *imagev1.ImagePolicy) { o.Spec.ImageRepositoryRef.Namespace = "elsewhere" })
 	p := l.policy("across", "denied", func(o *imagev1.ImagePolicy) bool { return failed(o, "AccessDenied") })
@@ -350,11 +351,11 @@ func TestCertificates(t *testing.T) {
 	l := newLab(t, registrytest.Options{Authority: authority, ClientCertificate: true}, git.Options{})
 	l.start()
 	cert, key := authority.Issue(t, time.Now().Add(time.Hour))
-	l.create(&corev1.Secret{ObjectMeta: l.meta("full"), Data: map[string][]byte{"ca.crt": authority.PEM, "tls.crt": cert, "tls.key": key}})
-	l.create(&corev1.Secret{ObjectMeta: l.meta("empty"), Data: map[string][]byte{"x": []byte("y")}})
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("full"), Data: map[string][]byte{"ca.crt": authority.PEM, "tls.crt": cert, "tls.key": key}})
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("empty"), Data: map[string][]byte{"x": []byte("y")}})
 	for name, tc := range map[string]struct{ secret, reason, message string }{
 		"none":  {"", "ReadOperationFailed", "spec.certSecretRef"},
-		"empty": {"empty", "AuthenticationFailed", "invalid '" + l.namespace + "/empty' secret data"},
+		"empty": {"empty", "AuthenticationFailed", "invalid '" + l.Namespace + "/empty' secret data"},
 		// Let in, the registry says that there is no such image.
 		"full": {"full", "ReadOperationFailed", "NAME_UNKNOWN"},
 	} {

@@ -31,13 +31,13 @@ func TestRefusedPushes(t *testing.T) {
 	first := l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
 	l.hook("while read old new ref; do test $ref != refs/heads/main || { echo 'main is protected' >&2; exit 1; }; done")
 	l.ready("1.0.0") // without credentials
-	l.create(&corev1.Secret{ObjectMeta: l.meta("jo"), StringData: map[string]string{"username": "jo", "password": "secret-pw"}})
-	l.create(&corev1.Secret{ObjectMeta: l.meta("key"), Data: map[string][]byte{"identity": private, "known_hosts": l.git.KnownHosts()}})
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("jo"), StringData: map[string]string{"username": "jo", "password": "secret-pw"}})
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("key"), Data: map[string][]byte{"identity": private, "known_hosts": l.git.KnownHosts()}})
 	l.createSource("protected", func(o *sourcev1.GitRepository) { o.Spec.SecretRef = &meta.LocalObjectReference{Name: "jo"} })
 	l.createSource("ssh", func(o *sourcev1.GitRepository) {
 		o.Spec.URL, o.Spec.SecretRef = l.git.SSHURL("fleet"), &meta.LocalObjectReference{Name: "key"}
 	})
-	for source, want := range map[string]string{"fleet": "; set spec.secretRef of the GitRepository '" + l.namespace + "/fleet' to a Secret whose login may write", "protected": "pre-receive hook declined (it says: main is protected); ", "ssh": "(it says: main is protected); "} {
+	for source, want := range map[string]string{"fleet": "; set spec.secretRef of the GitRepository '" + l.Namespace + "/fleet' to a Secret whose login may write", "protected": "pre-receive hook declined (it says: main is protected); ", "ssh": "(it says: main is protected); "} {
 		l.createUpdate(source, func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = source })
 		o := l.update(source, "refused", func(o *imagev1.ImageUpdateAutomation) bool { return failed(o, "GitOperationFailed") })
 		if m := readyOf(o).Message; !strings.HasPrefix(m, "failed to update source: ") || !strings.Contains(m, want) || strings.Contains(m, "secret-pw") {
@@ -72,14 +72,14 @@ func TestLoginsThatMayOnlyRead(t *testing.T) {
 		}
 	})
 	private, public, err := git.NewSSHKey("ed25519", "")
-	l.must(err)
+	l.Must(err)
 	script := filepath.Join(t.TempDir(), "only-read")
-	l.must(os.WriteFile(script, []byte("#!/bin/sh\ncd "+l.repo.Dir+"\ncase \"$SSH_ORIGINAL_COMMAND\" in git-upload-pack*) ;; *) test -e write || { echo 'ERROR: This deploy key does not have write access to this project.' >&2; exit 1; };; esac\nexec git shell -c \"$SSH_ORIGINAL_COMMAND\"\n"), 0o700))
+	l.Must(os.WriteFile(script, []byte("#!/bin/sh\ncd "+l.repo.Dir+"\ncase \"$SSH_ORIGINAL_COMMAND\" in git-upload-pack*) ;; *) test -e write || { echo 'ERROR: This deploy key does not have write access to this project.' >&2; exit 1; };; esac\nexec git shell -c \"$SSH_ORIGINAL_COMMAND\"\n"), 0o700))
 	sshd := stock.StartSSHD(t, append([]byte(`command="`+script+`",restrict `), public...))
 	l.start()
 	l.ready("1.0.0")
-	l.create(&corev1.Secret{ObjectMeta: l.meta("http"), StringData: map[string]string{"username": "jo", "password": "secret-pw"}})
-	l.create(&corev1.Secret{ObjectMeta: l.meta("ssh"), Data: map[string][]byte{"identity": private, "known_hosts": sshd.KnownHosts}})
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("http"), StringData: map[string]string{"username": "jo", "password": "secret-pw"}})
+	l.Create(&corev1.Secret{ObjectMeta: l.meta("ssh"), Data: map[string][]byte{"identity": private, "known_hosts": sshd.KnownHosts}})
 	for name, tc := range map[string]struct{ url, says string }{
 		"http": {url + "/fleet.git", "authorization failed: the server answers 403 Forbidden"},
 		"ssh":  {sshd.URL(l.repo.Dir), "authorization failed: the remote says: ERROR: This deploy key does not have write access to this project."},
@@ -91,7 +91,7 @@ func TestLoginsThatMayOnlyRead(t *testing.T) {
 			o.Spec.SourceRef.Name, o.Spec.Update = name, &imagev1.UpdateStrategy{Path: name}
 		})
 		o := l.says(name, tc.says)
-		m, want := readyOf(o).Message, fmt.Sprintf("; check that the credentials in the Secret '%[1]s/%[2]s' of the GitRepository '%[1]s/%[2]s' allow to write", l.namespace, name)
+		m, want := readyOf(o).Message, fmt.Sprintf("; check that the credentials in the Secret '%[1]s/%[2]s' of the GitRepository '%[1]s/%[2]s' allow to write", l.Namespace, name)
 		if !strings.HasPrefix(m, "failed to update source: unable to push to '") || !strings.HasSuffix(m, want) || strings.Contains(m, "secret-pw") {
 			t.Errorf("%s: %q, want %q", name, m, want)
 		}

@@ -25,21 +25,21 @@ func TestTheSandboxsRegistry(t *testing.T) {
 	}
 	l := newLab(t, registrytest.Options{}, git.Options{})
 	var sandbox struct{ Registry struct{ Address string } }
-	l.must(json.Unmarshal(data, &sandbox))
+	l.Must(json.Unmarshal(data, &sandbox))
 	registry := &registrytest.Server{Host: sandbox.Registry.Address}
-	digest := registry.Push(t, l.namespace, "1.0.0", nil, registrytest.Archive(t, map[string]string{"a": "b"}))
-	repository := filepath.Join(home, "registry", "docker", "registry", "v2", "repositories", l.namespace)
+	digest := registry.Push(t, l.Namespace, "1.0.0", nil, registrytest.Archive(t, map[string]string{"a": "b"}))
+	repository := filepath.Join(home, "registry", "docker", "registry", "v2", "repositories", l.Namespace)
 	t.Cleanup(func() { _ = os.RemoveAll(repository) })
 	tags := filepath.Join(repository, "_manifests", "tags")
 	link, err := os.ReadFile(filepath.Join(tags, "1.0.0", "current", "link"))
-	l.must(err)
+	l.Must(err)
 	for i := 1; i < n; i++ {
 		dir := filepath.Join(tags, fmt.Sprintf("1.%d.0", i), "current")
-		l.must(os.MkdirAll(dir, 0o700))
-		l.must(os.WriteFile(filepath.Join(dir, "link"), link, 0o600))
+		l.Must(os.MkdirAll(dir, 0o700))
+		l.Must(os.WriteFile(filepath.Join(dir, "link"), link, 0o600))
 	}
 	l.start()
-	image := registry.Host + "/" + l.namespace
+	image := registry.Host + "/" + l.Namespace
 	l.createRepository("app", func(o *imagev1.ImageRepository) { o.Spec.Image = image })
 	l.createPolicy("app", "app", func(o *imagev1.ImagePolicy) { o.Spec.DigestReflectionPolicy = "IfNotPresent" })
 	o := l.picked("app", fmt.Sprintf("1.%d.0", n-1))

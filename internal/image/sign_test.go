@@ -27,12 +27,12 @@ func TestSignedCommits(t *testing.T) {
 	for _, who := range []*signing.Signer{plain, locked, other} {
 		fmt.Fprintf(&keys, "bot@example.com,jo@example.com %s", who.SSH)
 	}
-	l.must(os.WriteFile(allowed, []byte(keys.String()), 0o600))
+	l.Must(os.WriteFile(allowed, []byte(keys.String()), 0o600))
 	l.start()
 	l.commit(map[string]string{"dep.yaml": l.marked("app", "old:1")}, "Begin")
 	l.ready("1.0.0")
 	sign := func(name, kind string, data map[string][]byte) {
-		l.create(&corev1.Secret{ObjectMeta: l.meta(name), Data: data})
+		l.Create(&corev1.Secret{ObjectMeta: l.meta(name), Data: data})
 		l.createUpdate(name, func(o *imagev1.ImageUpdateAutomation) {
 			o.Spec.GitSpec.Commit.SigningKey = &imagev1.SigningKey{SecretRef: meta.LocalObjectReference{Name: name}, Type: kind}
 			o.Spec.GitSpec.Push = &imagev1.PushSpec{Branch: name}
@@ -59,9 +59,9 @@ func TestSignedCommits(t *testing.T) {
 		message string
 	}{
 		"empty":     {"", map[string][]byte{"x": []byte("secret-x")}, "does not contain a 'git.asc' key"},
-		"pgp-none":  {"gpg", map[string][]byte{"git.asc": locked.SecretPGP}, "can not use passphrase protected signing key without 'passphrase' field present in secret " + l.namespace + "/pgp-none"},
+		"pgp-none":  {"gpg", map[string][]byte{"git.asc": locked.SecretPGP}, "can not use passphrase protected signing key without 'passphrase' field present in secret " + l.Namespace + "/pgp-none"},
 		"pgp-wrong": {"gpg", map[string][]byte{"git.asc": locked.SecretPGP, "passphrase": []byte("secret-x")}, "key 'git.asc': OpenPGP signing key: the passphrase does not unlock it"},
-		"ssh-none":  {"ssh", map[string][]byte{"identity": locked.SecretSSH}, "can not use passphrase protected signing key without 'password' field present in secret " + l.namespace + "/ssh-none"},
+		"ssh-none":  {"ssh", map[string][]byte{"identity": locked.SecretSSH}, "can not use passphrase protected signing key without 'password' field present in secret " + l.Namespace + "/ssh-none"},
 		"ssh-wrong": {"ssh", map[string][]byte{"identity": locked.SecretSSH, "password": []byte("secret-x")}, "key 'identity': SSH signing key: the passphrase does not unlock it"},
 		"ssh-other": {"ssh", map[string][]byte{"identity": plain.SecretPGP}, "is not an OpenSSH private key; convert it with: ssh-keygen -p -f <file>"},
 	} {

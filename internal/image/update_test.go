@@ -15,13 +15,14 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
+	"github.com/gitops-toolkit/flux/internal/source/sourcetest"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
 
 // marked is a Deployment whose image a policy of the lab writes.
 func (l *lab) marked(policy, image string) string {
 	return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %[2]s\n  namespace: apps\nspec:\n    image:   %[3]s   # {\"$imagepolicy\": \"%[1]s:%[2]s\"}\n",
-		l.namespace, policy, image)
+		l.Namespace, policy, image)
 }
 
 // ready makes repository, policy and source, and commits one file with a marker.
@@ -40,7 +41,7 @@ func automation(l *lab, name string) *imagev1.ImageUpdateAutomation {
 
 func (l *lab) rescan(name, token string) {
 	l.Helper()
-	request(l, &imagev1.ImageRepository{ObjectMeta: l.meta(name)}, &imagev1.ImageRepositoryList{}, token)
+	sourcetest.Request[*imagev1.ImageRepository](l.Lab, name, token)
 }
 
 func TestLifeOfAnAutomation(t *testing.T) {
@@ -56,7 +57,7 @@ func TestLifeOfAnAutomation(t *testing.T) {
 	})
 	o := l.update("auto", "pushed", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) && o.Status.LastPushCommit != "" })
 	head := l.gitCmd("rev-parse", "main")
-	want := fmt.Sprintf("Update by %s/auto\n- dep.yaml Deployment/app old:1 -> %s:1.0.0 (%s:app)\napp 1.0.0 ME", l.namespace, l.image("app"), l.namespace)
+	want := fmt.Sprintf("Update by %s/auto\n- dep.yaml Deployment/app old:1 -> %s:1.0.0 (%s:app)\napp 1.0.0 ME", l.Namespace, l.image("app"), l.Namespace)
 	if got := l.gitCmd("log", "-1", "--format=%P|%an|%ae|%cn|%B", "main"); strings.TrimSpace(got) != first+"|bot|bot@example.com|bot|"+want {
 		t.Errorf("commit %q, want %q", got, want)
 	}
@@ -74,14 +75,14 @@ func TestLifeOfAnAutomation(t *testing.T) {
 	if c := meta.Conditions(st.Conditions).Get(imagev1.MarkersSkippedCondition); c == nil || !strings.Contains(c.Message, "bad.yaml: the file is no valid YAML") {
 		t.Errorf("conditions %+v", st.Conditions)
 	}
-	l.event("of the push", func(e event) bool {
+	l.AwaitEvent("of the push", func(e event) bool {
 		return e.InvolvedObject.Name == "auto" && e.Severity == "info" && e.Message == fmt.Sprintf("pushed commit '%s' to branch 'main'\n%s", head[:7], want)
 	})
 	// A new tag is a new commit; what follows from it is no other one.
 	l.push("app", "1.1.0")
 	l.rescan("app", "one")
 	l.update("auto", "pushed 1.1.0", func(o *imagev1.ImageUpdateAutomation) bool { return o.Status.ObservedPolicies["app"].Tag == "1.1.0" })
-	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "idle")
+	sourcetest.Request[*imagev1.ImageUpdateAutomation](l.Lab, "auto", "idle")
 	if got := l.gitCmd("rev-list", "--count", "main"); got != "3" {
 		t.Errorf("%s commits", got)
 	}
@@ -90,7 +91,7 @@ func TestLifeOfAnAutomation(t *testing.T) {
 	l.push("app", "1.2.0")
 	l.rescan("app", "two")
 	l.picked("app", "1.2.0")
-	request(l, automation(l, "auto"), &imagev1.ImageUpdateAutomationList{}, "asleep")
+	sourcetest.Request[*imagev1.ImageUpdateAutomation](l.Lab, "auto", "asleep")
 	if got := l.gitCmd("rev-list", "--count", "main"); got != "3" {
 		t.Errorf("%s commits while suspended", got)
 	}
@@ -137,7 +138,7 @@ func TestIdleRunsCostOneListing(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, registrytest.Options{}, git.Options{})
 			var runs atomic.Int64
-			l.log = funcr.New(func(_, line string) {
+			l.Logger = funcr.New(func(_, line string) {
 				if strings.Contains(line, "no change since last reconciliation") {
 					runs.Add(1)
 				}
@@ -189,7 +190,7 @@ func TestBadAutomations(t *testing.T) {
 		reason, message string
 	}{
 		"nogit":    {func(o *imagev1.ImageUpdateAutomation) { o.Spec.GitSpec = nil }, "InvalidSourceConfiguration", "source kind 'GitRepository' necessitates field .spec.git"},
-		"nosource": {func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = "absent" }, "SourceManagerFailed", "failed configuring source manager: failed to get git repository '" + l.namespace + "/absent'"},
+		"nosource": {func(o *imagev1.ImageUpdateAutomation) { o.Spec.SourceRef.Name = "absent" }, "SourceManagerFailed", "failed configuring source manager: failed to get git repository '" + l.Namespace + "/absent'"},
 		"selector": {func(o *imagev1.ImageUpdateAutomation) {
 			o.Spec.PolicySelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is"}}}
 		}, "InvalidPolicySelector", "failed to parse policy selector"},
@@ -214,7 +215,7 @@ func TestBadAutomations(t *testing.T) {
 	l.createUpdate("nobody", func(o *imagev1.ImageUpdateAutomation) { o.Spec.Update = &imagev1.UpdateStrategy{Path: "/none"} })
 	o := l.update("nobody", "told", func(o *imagev1.ImageUpdateAutomation) bool { return isReady(o) })
 	if c := meta.Conditions(o.Status.Conditions).Get(imagev1.MarkersSkippedCondition); c == nil ||
-		c.Message != "dep.yaml:7: there is no ImagePolicy '"+l.namespace+"/nobody' with a latest image" {
+		c.Message != "dep.yaml:7: there is no ImagePolicy '"+l.Namespace+"/nobody' with a latest image" {
 		t.Errorf("conditions %+v", o.Status.Conditions)
 	}
 	if got := l.gitCmd("rev-parse", "main"); got != first {

@@ -1,15 +1,17 @@
-// Package sourcetest runs the controllers of sources in tests: on the sandbox, for one namespace, with a volume and an
-// intake for events of their own.
+// Package sourcetest runs the controllers of sources in tests, and those of images: on the sandbox, for one namespace,
+// with a volume and an intake for events of their own.
 package sourcetest
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +51,10 @@ type Lab struct {
 	// Config of the sandbox, and the Scheme of all kinds.
 	Config *rest.Config
 	Scheme *runtime.Scheme
+	// Shard, if set, is a label that Create gives and the controllers look for, instead of the namespace.
+	Shard string
+	// Logger of the controllers, nothing if not set.
+	Logger logr.Logger
 
 	eventsURL string
 	closers   []io.Closer
@@ -70,7 +76,7 @@ type Event struct {
 // New makes a lab; without a sandbox the test is skipped.
 func New(t *testing.T) *Lab {
 	t.Helper()
-	l := &Lab{T: t, Config: testenv.Config(t), Scheme: runtime.NewScheme(), Data: t.TempDir(), Temp: t.TempDir(), came: make(chan struct{})}
+	l := &Lab{T: t, Config: testenv.Config(t), Scheme: runtime.NewScheme(), Data: t.TempDir(), Temp: t.TempDir(), Logger: logr.Discard(), came: make(chan struct{})}
 	l.Must(errors.Join(corev1.AddToScheme(l.Scheme), api.AddToScheme(l.Scheme)))
 	l.Namespace = testenv.Namespace(t)
 	var err error
@@ -105,20 +111,28 @@ func (l *Lab) intake(_ http.ResponseWriter, r *http.Request) {
 // Event waits for a posted event of the object with the reason and message.
 func (l *Lab) Event(name, reason, message string) Event {
 	l.Helper()
+	return l.AwaitEvent(fmt.Sprintf("%s %q of %s", reason, message, name), func(e Event) bool {
+		return e.InvolvedObject.Name == name && e.Reason == reason && e.Message == message
+	})
+}
+
+// AwaitEvent waits for a posted event that is the right one.
+func (l *Lab) AwaitEvent(what string, ok func(Event) bool) Event {
+	l.Helper()
 	deadline := time.After(Limit)
 	for {
 		l.mu.Lock()
 		came, seen := l.came, append([]Event(nil), l.events...)
 		l.mu.Unlock()
 		for _, e := range seen {
-			if e.InvolvedObject.Name == name && e.Reason == reason && e.Message == message {
+			if ok(e) {
 				return e
 			}
 		}
 		select {
 		case <-came:
 		case <-deadline:
-			l.Fatalf("no event %s %q of %s in %+v", reason, message, name, seen)
+			l.Fatalf("no event %s in %+v", what, seen)
 		}
 	}
 }
@@ -154,27 +168,40 @@ func (l *Lab) AwaitCount(name, reason string, want int) {
 	}
 }
 
-// Close closes something of the controllers when they have stopped.
+// Close closes something of the controllers when they have stopped, what came last first.
 func (l *Lab) Close(c io.Closer) { l.closers = append(l.closers, c) }
 
-// Start runs the controllers that register adds until stop is called, or the test ends.
+// Start runs the controllers of sources that register adds until stop is called, or the test ends.
 func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
 	l.Helper()
 	artifacts, err := store.Open(store.Options{Root: l.Data, Advertised: Advertised})
 	l.Must(err)
 	l.Artifacts = artifacts
+	l.Close(artifacts)
+	return l.Run(func(p *kernel.Process, s kernel.Settings) error {
+		return register(p.Controller("source-controller", s))
+	})
+}
+
+// Run runs the controllers that build makes until stop is called, or the test ends.
+func (l *Lab) Run(build func(p *kernel.Process, s kernel.Settings) error) (stop func()) {
+	l.Helper()
 	settings := kernel.Defaults()
 	settings.RuntimeNamespace, settings.EventsAddr = l.Namespace, l.eventsURL
 	settings.GracefulShutdownTimeout, settings.MinRetryDelay = 5*time.Second, 50*time.Millisecond
+	watched := l.Namespace
+	if l.Shard != "" {
+		settings.WatchLabelSelector, watched = shardLabel+"="+l.Shard, ""
+	}
 	if l.Settings != nil {
 		l.Settings(&settings)
 	}
 	process, err := kernel.NewProcess(l.Config, kernel.ProcessOptions{
-		Scheme: l.Scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: l.Namespace, Log: logr.Discard(),
+		Scheme: l.Scheme, MetricsAddr: "0", HealthAddr: "0", WatchNamespace: watched, Log: l.Logger,
 		GracefulShutdownTimeout: settings.GracefulShutdownTimeout,
 	})
 	l.Must(err)
-	l.Must(register(process.Controller("source-controller", settings)))
+	l.Must(build(process, settings))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -186,7 +213,7 @@ func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
-		for _, c := range append(l.closers, artifacts) {
+		for _, c := range slices.Backward(l.closers) {
 			_ = c.Close()
 		}
 		l.closers = nil
@@ -195,10 +222,17 @@ func (l *Lab) Start(register func(m *kernel.Manager) error) (stop func()) {
 	return stop
 }
 
+const shardLabel = "lab"
+
 // Create makes an object; its finalizer is taken off at the end, so that the namespace can go.
 func (l *Lab) Create(obj client.Object) {
 	l.Helper()
-	obj.SetNamespace(l.Namespace)
+	if obj.GetNamespace() == "" {
+		obj.SetNamespace(l.Namespace)
+	}
+	if l.Shard != "" {
+		obj.SetLabels(map[string]string{shardLabel: l.Shard})
+	}
 	l.Must(l.Client.Create(context.Background(), obj))
 	l.Cleanup(func() {
 		_ = l.Client.Patch(context.Background(), obj, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
