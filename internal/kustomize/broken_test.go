@@ -101,9 +101,9 @@ func bomb() string {
 // brokenObjects are built but refused by the server.
 var brokenObjects = []broken{
 	{"unknown-kind", one("a.yaml", "apiVersion: example.com/v1\nkind: Nothing\nmetadata: {name: x}\n"), applyFailed, []string{"Nothing", "unknown-kind/a.yaml", "install the CustomResourceDefinition"}, nil},
-	{"bad-name", one("a.yaml", configMap("Not_Valid", "1")), applyFailed, []string{"Not_Valid", "bad-name/a.yaml"}, nil},
+	{"bad-name", one("a.yaml", configMap("Not_Valid", "1")), applyFailed, []string{"Not_Valid", "bad-name/a.yaml", "correct the field metadata.name"}, nil},
 	{"long-name", one("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: "+strings.Repeat("n", 64)+"}\nspec: {ports: [{port: 80}]}\n"), applyFailed, []string{"63", "long-name/a.yaml"}, nil},
-	{"long-label", one("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: {a: "+strings.Repeat("v", 64)+"}}\n"), applyFailed, []string{"63", "long-label/a.yaml"}, nil},
+	{"long-label", one("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: {a: "+strings.Repeat("v", 64)+"}}\n"), applyFailed, []string{"63", "long-label/a.yaml", "correct the field metadata.labels"}, nil},
 	{"wrong-type", one("a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {replicas: three}\n"), applyFailed, []string{"Deployment/", "replicas"}, nil},
 	{"container-twice", one("a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}, {name: c, image: j}]}}}\n"), applyFailed, []string{"Deployment/", "c"}, nil},
 	{"huge", one("a.yaml", configMap("x", strings.Repeat("v", 5<<20))), applyFailed, []string{"ConfigMap/", "huge/a.yaml"}, nil},

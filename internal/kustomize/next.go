@@ -2,7 +2,9 @@ package kustomize
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,6 +43,8 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return fmt.Sprintf("correct or remove the field %s", undeclaredField(f.Err))
 	case strings.Contains(f.Err.Error(), ": expected string, got "):
 		return nextOfString(k)
+	case apierrors.IsInvalid(f.Err) && f.Hint == "":
+		return nextOfInvalid(f.Err)
 	case !apierrors.IsNotFound(f.Err):
 		return ""
 	case f.Namespace == "":
@@ -51,6 +55,32 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct spec.targetNamespace", f.Namespace)
 	}
 	return fmt.Sprintf("add the Namespace '%s' to this source or to that of a Kustomization which spec.dependsOn names, or correct metadata.namespace", f.Namespace)
+}
+
+// maxFields is how many fields of one object a next step names.
+const maxFields = 5
+
+// nextOfInvalid names the fields that the server does not take.
+func nextOfInvalid(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return ""
+	}
+	var fields []string
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Field != "" && cause.Field != "<nil>" && !slices.Contains(fields, cause.Field) {
+			fields = append(fields, cause.Field)
+		}
+	}
+	switch n := len(fields); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return "correct the field " + fields[0]
+	case n > maxFields:
+		return fmt.Sprintf("correct the fields %s and %d more", strings.Join(fields[:maxFields], ", "), n-maxFields)
+	}
+	return "correct the fields " + strings.Join(fields, ", ")
 }
 
 // nextOfString is what to do about a number or a boolean where a string is expected.
