@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/resid"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -164,8 +165,16 @@ func (p *partition) run(group, companions []*object) error {
 			return errGroup // the identity has changed
 		}
 	}
+	for _, o := range group {
+		if p.built[p.identity(o.id)] == nil && len(o.parsed.GetAnnotations(localOnly)) == 0 {
+			return errGroup
+		}
+	}
 	return nil
 }
+
+// localOnly is the annotation of objects that kustomize leaves out of what it builds.
+const localOnly = "config.kubernetes.io/local-config"
 
 func (p *partition) write(text *strings.Builder, o *object) error {
 	if o.parsed == nil {
@@ -173,9 +182,45 @@ func (p *partition) write(text *strings.Builder, o *object) error {
 			return err
 		}
 	}
-	content, err := o.parsed.RNode.String()
+	content, err := portable(&o.parsed.RNode)
 	text.WriteString("---\n" + content)
 	return err
+}
+
+// portable writes an object so that it can be read and rendered with the result that it has when it is rendered
+// directly. Rendering writes and reads it once, in which the YAML library may change folded text and what is beside
+// comments; so this happens here, and then never again.
+func portable(object *yaml.RNode) (string, error) {
+	text, err := object.String()
+	if err != nil || !delicate(object.YNode()) {
+		return text, err
+	}
+	once, err := yaml.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	restyle(once.YNode())
+	return once.String()
+}
+
+// blockStyles are those of text that spans lines without quotes.
+var blockStyles = yaml.FoldedStyle | yaml.LiteralStyle
+
+// delicate reports whether writing and reading a node may change it.
+func delicate(node *yaml.Node) bool {
+	return node.Style&blockStyles != 0 || node.HeadComment != "" || node.LineComment != "" || node.FootComment != "" ||
+		slices.ContainsFunc(node.Content, delicate)
+}
+
+// restyle leaves out comments, and quotes blocks of text.
+func restyle(node *yaml.Node) {
+	node.HeadComment, node.LineComment, node.FootComment = "", "", ""
+	if node.Style&blockStyles != 0 {
+		node.Style = node.Style&^blockStyles | yaml.DoubleQuotedStyle
+	}
+	for _, child := range node.Content {
+		restyle(child)
+	}
 }
 
 // parseAgain parses a manifest of which the memo knows the objects.

@@ -184,6 +184,56 @@ func randomManifests(random *rand.Rand, count int) map[string]string {
 	return files
 }
 
+// TestPartsKeepDelicateText builds what writing and reading YAML once more would change, lose or hide, in parts and as
+// a whole.
+func TestPartsKeepDelicateText(t *testing.T) {
+	t.Parallel()
+	config := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: delicate}\ndata:\n  k: "
+	for reason, text := range map[string]string{
+		"folded text with deeper lines":   config + ">\n    a\n      deeper\n    b\n",
+		"folded text that keeps its end":  config + ">+\n    a\n\n    b\n\n\n",
+		"a block that begins with spaces": config + "|2\n      two\n     one\n",
+		"comments everywhere":             "# head\n\n# more\n" + config + "[a, # one\n    b] # two\n  # foot\n\n# end\n",
+		"a kind that reads as a wrapper":  config + "v\n---\napiVersion: example.org/v1\nkind: ResourceList\nmetadata: {name: r}\nfunctionConfig: {}\n",
+	} {
+		files := manyMaps(maxGroup - 1)
+		files["y.yaml"] = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\n"
+		files["z.yaml"] = text
+		if strings.Contains(text, "ResourceList") {
+			delete(files, "y.yaml") // the last object then has a group of its own
+		}
+		root := write(t, files)
+		parts, err := Build(t.Context(), Options{Root: root})
+		if err != nil {
+			t.Fatalf("%s: %v", reason, err)
+		}
+		want, err := Build(t.Context(), Options{Root: root, Spec: whole("")})
+		if err != nil {
+			t.Fatalf("%s: %v", reason, err)
+		}
+		if !bytes.Equal(parts.YAML, want.YAML) {
+			t.Errorf("%s: %s", reason, firstDifference(parts.YAML, want.YAML))
+		}
+	}
+}
+
+// TestMemoLeavesNoTrace compares the inputs of a build with those of one that had less to do.
+func TestMemoLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	root, memo := write(t, manyMaps(3*maxGroup)), &keeper{}
+	var digests []string
+	for range 2 {
+		result, err := Build(t.Context(), Options{Root: root, Memo: memo})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, result.Inputs.Digest())
+	}
+	if digests[0] != digests[1] {
+		t.Error("the digest of the inputs tells how the build was divided")
+	}
+}
+
 func manyMaps(count int) map[string]string {
 	files := map[string]string{}
 	for i := range count {
