@@ -260,7 +260,7 @@ func (c *trial) inside(ctx context.Context, s *sandbox, b *bundle, result *Clust
 	if err != nil {
 		return err
 	}
-	result.Objects, result.StandIns = r.report(c.tree, all), d.made
+	result.Objects, result.StandIns = r.report(c.tree, c.root.path, all), d.made
 	return nil
 }
 

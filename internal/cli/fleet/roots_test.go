@@ -116,8 +116,14 @@ func TestWhere(t *testing.T) {
 	t.Parallel()
 	tree := writeTree(t, map[string]string{"a.yaml": "# first\n" + kustomization("one", "./x") + "---\n# second\n\n" + kustomization("two", "./y")})
 	for i, want := range []string{"a.yaml:2", "a.yaml:9"} {
-		if got := tree.at(tree.docs[i].Ref); got != want {
+		if got := tree.at(tree.docs[i].Ref, "."); got != want {
 			t.Errorf("%s is at %s, want %s", tree.docs[i].Ref, got, want)
+		}
+	}
+	tree = writeTree(t, map[string]string{"clusters/a/x.yaml": kustomization("apps", "./a"), "clusters/b/x.yaml": kustomization("apps", "./b")})
+	for cluster, want := range map[string]string{"clusters/a": "clusters/a/x.yaml:1", "clusters/b": "clusters/b/x.yaml:1", "clusters": "", "other": ""} {
+		if got := tree.at(tree.docs[0].Ref, cluster); got != want {
+			t.Errorf("in %s it is at %q, want %q", cluster, got, want)
 		}
 	}
 }

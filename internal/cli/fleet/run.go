@@ -147,14 +147,14 @@ func (r *run) request(ctx context.Context, s *state) error {
 }
 
 // report gives the verdict on every object.
-func (r *run) report(t *tree, all []*state) []Outcome {
+func (r *run) report(t *tree, cluster string, all []*state) []Outcome {
 	j := newJury(all, r.missing, r.local)
 	var out []Outcome
 	for _, s := range all {
 		v := j.decide(s)
 		o := Outcome{
 			Kind: s.ref.Kind, Namespace: s.ref.Namespace, Name: s.ref.Name, Verdict: v.verdict, Message: v.message,
-			File: t.at(s.ref), Applied: s.applied, Seconds: r.ended[s.ref].at.Seconds(),
+			File: t.at(s.ref, cluster), Applied: s.applied, Seconds: r.ended[s.ref].at.Seconds(),
 		}
 		if s.phase != ready && s.phase != asleep {
 			o.Reason = s.reason

@@ -156,19 +156,25 @@ func leadingBlank(text []byte) int {
 	return 0
 }
 
-// at finds where an object is written, "" when it is made by something else.
-func (t *tree) at(ref kinds.Ref) string {
-	found := ""
+// at finds where an object is written, below a directory rather than elsewhere; "" when it is made by something else.
+func (t *tree) at(ref kinds.Ref, cluster string) string {
+	var near, all []string
 	for _, d := range t.docs {
 		if d.Kind != ref.Kind || d.Name != ref.Name || d.Namespace != "" && d.Namespace != ref.Namespace {
 			continue
 		}
-		if found != "" {
-			return "" // an overlay of several: nobody knows which
+		place := fmt.Sprintf("%s:%d", d.file, d.line)
+		all = append(all, place)
+		if covers(cluster, d.file) {
+			near = append(near, place)
 		}
-		found = fmt.Sprintf("%s:%d", d.file, d.line)
 	}
-	return found
+	for _, places := range [][]string{near, all} {
+		if len(places) == 1 {
+			return places[0]
+		}
+	}
+	return "" // an overlay of several: nobody knows which
 }
 
 // has tells whether any file holds an object of one of the kinds.
