@@ -111,3 +111,27 @@ func (l *lab) apply(text string) {
 		l.t.Fatal(err)
 	}
 }
+
+// A definition that is removed under a release is told with what to do, and doing it is enough.
+func TestDefinitionRemovedUnderRelease(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	d := l.definition("app")
+	l.source("demo", "1.0.0", demo("1.0.0", map[string]string{
+		"crds/gadgets.yaml":     d.text("one"),
+		"templates/gadget.yaml": "apiVersion: " + d.group + "/v1\nkind: Gadget\nmetadata: {name: {{ .Release.Name }}}\nspec: {size: 1}\n",
+	}))
+	// The server may take an object while it removes the definition, and delete it again: then the interval decides.
+	l.create("app", func(s *spec) { s.DriftDetection, s.Interval = &helmv2.DriftDetection{Mode: "enabled"}, *shortly() })
+	l.ready("app", 1)
+	if err := l.client.Delete(t.Context(), d.object()); err != nil {
+		t.Fatal(err)
+	}
+	l.waitFor("the definition to go", func(context.Context) bool { return d.note() == "" })
+	l.until("app", "told that the definition is gone", func(hr *helmv2.HelmRelease) bool {
+		c := condition(hr, "Ready")
+		return c != nil && strings.Contains(c.Message, "the definition of the kind Gadget in "+d.group+" is gone")
+	})
+	l.request("app", "reconcile.fluxcd.io/forceAt")
+	l.ready("app", 2)
+}
