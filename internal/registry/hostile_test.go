@@ -311,6 +311,16 @@ func TestTooManyRequests(t *testing.T) {
 	if n := len(server.Requests()); n != 1 {
 		t.Errorf("the registry was asked %d times although it wants a pause", n)
 	}
+	wait.Store("9")
+	refusals.Store(1)
+	short, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	defer cancel()
+	patient := registry.NewPool(registry.Options{Retries: []time.Duration{time.Millisecond}, Patience: time.Minute})
+	defer patient.Close()
+	repo = open(t, patient, registry.Remote{URL: server.URL("app")})
+	if _, err = repo.Digest(short, "v1"); !errors.As(err, &throttle) || throttle.After != 9*time.Second || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a pause that is longer than the time that is left: %v", err)
+	}
 }
 
 func TestServerErrorsAreRepeated(t *testing.T) {

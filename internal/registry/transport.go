@@ -35,10 +35,16 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !again {
 			return g.bounded(req, resp), err
 		}
+		late := isLate(req.Context(), pause)
 		if resp != nil {
-			if pause > g.opts.Patience {
+			if _, asked := retryafter.Read(resp.Header); pause > g.opts.Patience || late && asked {
 				return nil, throttled(req, resp, pause)
 			}
+		}
+		if late { // The answer tells more than that the time is up.
+			return g.bounded(req, resp), err
+		}
+		if resp != nil {
 			drain(resp)
 		}
 		if err := sleep(req.Context(), pause); err != nil {
@@ -81,6 +87,12 @@ func passing(err error) bool {
 		return false // It has taken long enough.
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// isLate tells whether a pause outlasts the time that is left.
+func isLate(ctx context.Context, pause time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) <= pause
 }
 
 func jitter(d time.Duration) time.Duration {
