@@ -169,4 +169,9 @@ func TestLargeFiles(t *testing.T) {
 	if len(p.Edits) != 1 || string(p.Edits[0].Content) != strings.ReplaceAll(many, "x:1", "app:1.20") {
 		t.Errorf("%d edits", len(p.Edits))
 	}
+	p, err = new(edits.Finder).Plan(context.Background(), snap, "./many.yaml", lookup) // One file, which is told by its name.
+	must(t, err)
+	if len(p.Edits) != 1 || p.Edits[0].Path != "many.yaml" || p.Changes[0].File != "many.yaml" {
+		t.Errorf("the edits of one file: %d, of '%s'", len(p.Edits), p.Changes[0].File)
+	}
 }

@@ -77,6 +77,9 @@ func (f *Finder) Plan(ctx context.Context, snap *gitrepo.Snapshot, dir string, l
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
+		if p.path == "" { // The directory is this file.
+			dir, p.path = path.Dir(dir), path.Base(dir)
+		}
 		content, err := read(snap, p.hash)
 		switch {
 		case errors.Is(err, errLarge):
