@@ -83,6 +83,9 @@ func TestLife(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(s.home, "*")); len(left) > 0 {
 			t.Errorf("files left: %v", left)
 		}
+		if out := s.run("down"); !strings.Contains(out, "there is no sandbox") {
+			t.Errorf("down again says %q", out)
+		}
 	})
 }
 

@@ -33,7 +33,7 @@ func newDown(o *options) *cobra.Command {
 			if all {
 				names = known
 			} else if !slices.Contains(known, o.name) {
-				return absent(o.name, known)
+				return o.print(cmd.OutOrStdout(), map[string]string{"name": o.name, "phase": "absent"}, absent(o.name, known))
 			}
 			for _, name := range names {
 				if err := down(cmd.Context(), name); err != nil {
@@ -51,11 +51,13 @@ func newDown(o *options) *cobra.Command {
 }
 
 // absent says that there is nothing to stop, and what else there is: a name that is mistyped leaves a sandbox running.
-func absent(name string, known []string) error {
-	if len(known) == 0 {
-		return fmt.Errorf("there is no sandbox %q, nor any other", name)
+// It is no failure, so that scripts may clean up twice.
+func absent(name string, known []string) string {
+	text := fmt.Sprintf("◎ there is no sandbox %q", name)
+	if len(known) > 0 {
+		text += fmt.Sprintf("; there is %s: name one with --name, or stop them all with --all", strings.Join(known, ", "))
 	}
-	return fmt.Errorf("there is no sandbox %q: name one of %s with --name, or stop them all with --all", name, strings.Join(known, ", "))
+	return text
 }
 
 func down(ctx context.Context, name string) error {
