@@ -38,7 +38,7 @@ type Outcome struct {
 	Message string
 	// Err is the failure for the log; events carry it too unless EventMessage is given by an event.
 	Err error
-	// After is the delay to the next pass; zero takes the verdict's own: interval, retry interval.
+	// After is the delay to the next pass, with ExponentialBackoff the least one; zero takes the verdict's own: interval, retry interval.
 	After time.Duration
 	// Immediate asks for another pass at once.
 	Immediate bool
@@ -102,7 +102,7 @@ func Stalled(reason string, err error) Outcome {
 	return o
 }
 
-// RetryAfter sets a fixed delay to the next pass.
+// RetryAfter sets a fixed delay to the next pass; with Backoff, the least one.
 func (o Outcome) RetryAfter(d time.Duration) Outcome {
 	o.After = d
 	return o

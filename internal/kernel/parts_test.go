@@ -217,6 +217,20 @@ func TestQueuedJobsSaySo(t *testing.T) {
 	}
 }
 
+// A server that asks for the same short pause again and again is asked less and less often.
+func TestBackoffKeepsThePauseThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	b := newBackoff(40*time.Millisecond, time.Hour, func(reconcile.Request) time.Duration { return 300 * time.Millisecond })
+	var got []time.Duration
+	for _, pause := range []time.Duration{100, 100, 100, 0, 900, 0} {
+		b.atLeast(reconcile.Request{}, pause*time.Millisecond)
+		got = append(got, b.When(reconcile.Request{})/time.Millisecond)
+	}
+	if want := []time.Duration{100, 100, 160, 300, 900, 300}; !slices.Equal(got, want) {
+		t.Errorf("delays %v, want %v: never below the pause, growing beyond it", got, want)
+	}
+}
+
 func TestBackoffIsBoundedByTheSchedule(t *testing.T) {
 	t.Parallel()
 	var interval time.Duration

@@ -146,6 +146,7 @@ func (e *engine) plan(p *pass, o Outcome, took time.Duration) (reconcile.Result,
 	p.setDue(time.Time{})
 	e.lookAgain(p)
 	if o.ExponentialBackoff && o.Err != nil {
+		e.backoff.atLeast(req, o.After)
 		return reconcile.Result{}, o.Err
 	}
 	e.backoff.succeeded(req)

@@ -57,9 +57,6 @@ func digestFailed(repo *imagev1.ImageRepository, want imagev1.ImageRef, err erro
 	if gate := (*kernel.GateDisabledError)(nil); errors.As(err, &gate) {
 		return kernel.Stalled(kernel.FeatureGateDisabledReason, fmt.Errorf("ImageRepository/%s/%s: %w", repo.Namespace, repo.Name, err))
 	}
-	o := kernel.Failed(imagev1.FailureReason, fmt.Errorf("failed fetching digest of %s: %w", want.String(), err))
-	if after := access.Throttled(err); after > 0 {
-		return o.RetryAfter(after)
-	}
-	return o.Backoff()
+	return kernel.Failed(imagev1.FailureReason, fmt.Errorf("failed fetching digest of %s: %w", want.String(), err)).
+		RetryAfter(access.Throttled(err)).Backoff()
 }

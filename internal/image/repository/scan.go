@@ -49,13 +49,10 @@ func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
 func (f *failure) outcome() kernel.Outcome {
-	switch {
-	case f.stalled:
+	if f.stalled {
 		return kernel.Stalled(f.reason, f.err)
-	case f.after > 0:
-		return kernel.Failed(f.reason, f.err).RetryAfter(f.after)
 	}
-	return kernel.Failed(f.reason, f.err).Backoff()
+	return kernel.Failed(f.reason, f.err).RetryAfter(f.after).Backoff()
 }
 
 // newScan checks what no repetition would mend.

@@ -90,10 +90,8 @@ func (f *Failure) Outcome(req Request, owned []string) kernel.Outcome {
 		return kernel.Waiting(f.Reason, f.Error(), 0).WithEvents(e)
 	case f.Stalled:
 		return kernel.Stalled(f.Reason, f.Err)
-	case f.pause() > 0:
-		return kernel.Failed(f.Reason, f.Err).RetryAfter(f.pause())
 	}
-	return kernel.Failed(f.Reason, f.Err).Backoff()
+	return kernel.Failed(f.Reason, f.Err).RetryAfter(f.pause()).Backoff()
 }
 
 // Of is the failure that an error of a job is, whatever it is, nil if it is none.
