@@ -67,7 +67,7 @@ func (f *Failure) Wait() *Failure {
 }
 
 // pause is how long the server has asked to be left alone.
-func (f *Failure) pause() time.Duration { return min(retryafter.Asked(f.Err), maxPause) }
+func (f *Failure) pause() time.Duration { return max(0, min(retryafter.Asked(f.Err), maxPause)) }
 
 // Outcome writes the failure into the conditions; owned are all that tell of failures. The artifact stays, and with it
 // ArtifactInStorage, so that consumers go on with what they have.
