@@ -19,10 +19,10 @@ var (
 	selfReviews = cluster.Resource{Group: authzv1.GroupName, Version: "v1", Kind: "SelfSubjectAccessReview", Plural: "selfsubjectaccessreviews", Clusters: true}
 )
 
-// request is one thing that somebody may want to do. An empty Namespace means all of them.
+// request is one thing that somebody may want to do. An empty namespace or name means all of them.
 type request struct {
-	user, verb, group, resource, namespace string
-	path                                   string // of a request that is about no resource
+	user, verb, group, resource, namespace, name string
+	path                                         string // of a request that is about no resource
 }
 
 // access asks the API server's authorizers what others may do: by a SubjectAccessReview, or, for a
@@ -98,7 +98,9 @@ func (r request) attributes() (*authzv1.ResourceAttributes, *authzv1.NonResource
 		return nil, &authzv1.NonResourceAttributes{Path: r.path, Verb: r.verb}
 	}
 	resource, subresource, _ := strings.Cut(r.resource, "/")
-	return &authzv1.ResourceAttributes{Namespace: r.namespace, Verb: r.verb, Group: r.group, Resource: resource, Subresource: subresource}, nil
+	return &authzv1.ResourceAttributes{
+		Namespace: r.namespace, Name: r.name, Verb: r.verb, Group: r.group, Resource: resource, Subresource: subresource,
+	}, nil
 }
 
 const accountPrefix = "system:serviceaccount:"

@@ -12,9 +12,9 @@ import (
 
 // healing is a permission that somebody should get.
 type healing struct {
-	user, namespace, group, resource, path string
-	verbs                                  []string
-	ours                                   bool // of a controller of the installation
+	user, namespace, group, resource, name, path string
+	verbs                                        []string
+	ours                                         bool // of a controller of the installation
 }
 
 // healers collect permissions into roles: one for each user and namespace.
@@ -54,16 +54,21 @@ func merge(rules []rbacv1.PolicyRule, one healing) []rbacv1.PolicyRule {
 	if one.path != "" {
 		return append(rules, rbacv1.PolicyRule{NonResourceURLs: []string{one.path}, Verbs: one.verbs})
 	}
+	rule := rbacv1.PolicyRule{APIGroups: []string{one.group}, Resources: []string{one.resource}, Verbs: one.verbs}
+	if one.name != "" {
+		rule.ResourceNames = []string{one.name}
+		return append(rules, rule)
+	}
 	for i := range rules {
 		r := &rules[i]
-		if slices.Equal(r.APIGroups, []string{one.group}) && slices.Equal(r.Verbs, one.verbs) {
+		if r.ResourceNames == nil && slices.Equal(r.APIGroups, []string{one.group}) && slices.Equal(r.Verbs, one.verbs) {
 			if !slices.Contains(r.Resources, one.resource) {
 				r.Resources = append(r.Resources, one.resource)
 			}
 			return rules
 		}
 	}
-	return append(rules, rbacv1.PolicyRule{APIGroups: []string{one.group}, Resources: []string{one.resource}, Verbs: one.verbs})
+	return append(rules, rule)
 }
 
 // pair writes a role and its binding. What counts in one namespace is a Role.

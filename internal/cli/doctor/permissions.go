@@ -61,8 +61,8 @@ func needs() (map[string][]need, error) {
 	}
 }
 
-// lack is a resource on which somebody lacks verbs.
-type lack struct{ controller, user, group, resource, namespace, path string }
+// lack is a resource, or the object of that name, on which somebody lacks verbs.
+type lack struct{ controller, user, group, resource, namespace, name, path string }
 
 // permissions asks for everything that each controller needs.
 func (d *Doctor) permissions(ctx context.Context, controllers []appsv1.Deployment) ([]string, error) {
@@ -86,7 +86,7 @@ func (d *Doctor) permissions(ctx context.Context, controllers []appsv1.Deploymen
 	var lines []string
 	for _, l := range slices.SortedFunc(maps.Keys(lacks), lack.compare) {
 		verbs := lacks[l]
-		d.healers.add(healing{user: l.user, namespace: l.namespace, group: l.group, resource: l.resource, path: l.path, verbs: verbs, ours: true})
+		d.healers.add(healing{user: l.user, namespace: l.namespace, group: l.group, resource: l.resource, name: l.name, path: l.path, verbs: verbs, ours: true})
 		lines = append(lines, fmt.Sprintf("%s: %s may not %s %s", l.controller, person(l.user), strings.Join(verbs, ", "), l.what()))
 	}
 	return lines, nil
@@ -105,7 +105,11 @@ func (l lack) what() string {
 	if l.namespace != "" {
 		where = "in the namespace " + l.namespace
 	}
-	return resourceName(l.group, l.resource) + " " + where
+	what := resourceName(l.group, l.resource)
+	if l.name != "" {
+		what += " " + l.name
+	}
+	return what + " " + where
 }
 
 func resourceName(group, resource string) string {
@@ -164,10 +168,20 @@ func questions(rule rbacv1.PolicyRule, about lack) (out []question) {
 	for _, group := range rule.APIGroups {
 		for _, resource := range rule.Resources {
 			about.group, about.resource = group, resource
-			out = append(out, question{about, rule.Verbs})
+			for _, about.name = range named(rule) {
+				out = append(out, question{about, rule.Verbs})
+			}
 		}
 	}
 	return out
+}
+
+// named are the objects that a rule is about, one without a name for all of them.
+func named(rule rbacv1.PolicyRule) []string {
+	if len(rule.ResourceNames) > 0 {
+		return rule.ResourceNames
+	}
+	return []string{""}
 }
 
 // askAll notes what is not allowed. A question about all verbs at once often answers the rest.
@@ -195,7 +209,7 @@ func (d *Doctor) askAll(ctx context.Context, todo []question, lacks map[lack][]s
 }
 
 func (d *Doctor) missing(ctx context.Context, q question) (verbs []string, err error) {
-	r := request{user: q.user, group: q.group, resource: q.resource, namespace: q.namespace, path: q.path}
+	r := request{user: q.user, group: q.group, resource: q.resource, namespace: q.namespace, name: q.name, path: q.path}
 	if len(q.verbs) > 2 {
 		r.verb = "*"
 		if all, err := d.access.allowed(ctx, r); err != nil || all {
