@@ -250,7 +250,7 @@ func TestBadArguments(t *testing.T) {
 		{[]string{"push", "artifact", "oci://a.b/c@" + digest, "--source", "s", "--revision", "r", "--path", "."}, "an artifact is pushed to a tag"},
 		{[]string{"push", "artifact", "oci://a.b/c", "--source", "s", "--revision", "r", "--path", ".", "-a", "x"}, "invalid annotation 'x'"},
 		{[]string{"push", "artifact", "oci://a.b/c", "--source", "s", "--revision", "r", "--path", ".", "-o", "xml"}, "neither json nor yaml"},
-		{[]string{"push", "artifact", "oci://a.b/c", "--source", "s", "--revision", "r", "--path", ".", "--provider", "aws"}, "--provider aws is not supported"},
+		{[]string{"push", "artifact", "oci://a.b/c", "--source", "s", "--revision", "r", "--path", ".", "--provider", "aws"}, "invalid AWS registry: 'a.b'"},
 		{[]string{"list", "artifacts", "oci://a.b/c", "--provider", "other"}, "is none of generic, aws, azure, gcp"},
 		{[]string{"list", "artifacts", "oci://a.b/c", "--filter-regex", "("}, "--filter-regex"},
 		{[]string{"pull", "artifact", "oci://a.b/c"}, "output path cannot be empty"},
