@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
@@ -187,7 +186,7 @@ func (d *Dispatcher) process(l *line, items []Item) bool {
 			return true
 		}
 		began := time.Now()
-		err := d.options.Deliver(d.hard, items)
+		err := d.attempt(items)
 		took(items[0], began)
 		if err == nil {
 			d.delivered(l, items)
@@ -285,51 +284,4 @@ func (d *Dispatcher) untilAllowed(l *line) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return time.Until(l.notBefore)
-}
-
-// wait reports whether there is still time to work after a pause. While the dispatcher stops, there
-// is none for pauses.
-func (d *Dispatcher) wait(pause time.Duration) bool {
-	if pause <= 0 {
-		return d.hard.Err() == nil
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-d.draining:
-		return false
-	}
-}
-
-// Stop lets the lanes finish for at most grace and spools the rest. Items that come later join them
-// if they come before it returns.
-func (d *Dispatcher) Stop(grace time.Duration) error {
-	close(d.draining)
-	done := make(chan struct{})
-	go func() { d.working.Wait(); close(done) }()
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	}
-	d.mu.Lock()
-	d.stopped = true
-	for _, l := range d.lines {
-		for i := range l.lanes {
-			d.rest = append(d.rest, l.lanes[i].items...)
-		}
-	}
-	d.mu.Unlock()
-	d.cancel()
-	d.working.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.rest) == 0 || d.options.Spool == nil {
-		return nil
-	}
-	slices.SortStableFunc(d.rest, func(a, b Item) int { return a.Received.Compare(b.Received) })
-	return d.options.Spool.Write(d.rest)
 }

@@ -66,16 +66,21 @@ func (n *nats) identity() (natsio.Option, error) {
 	return nil, nil
 }
 
-func (n *nats) connection() (*natsio.Conn, error) {
+func (n *nats) connection(ctx context.Context) (*natsio.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if err := ctx.Err(); err != nil { // the time went by behind another attempt
+		return nil, unreachable(err)
+	}
 	if n.conn != nil && n.conn.IsConnected() {
 		return n.conn, nil
 	}
 	n.drop()
+	dialer := &hangUp{ctx: ctx, dial: n.Policy.Dialer().DialContext}
+	defer dialer.release()
 	options := []natsio.Option{
 		natsio.Name("NATS Provider " + n.Provider.Namespace + "/" + n.Provider.Name), natsio.NoReconnect(), natsio.Timeout(n.Timeout),
-		natsio.SetCustomDialer(n.Policy.Dialer()),
+		natsio.SetCustomDialer(dialer),
 		natsio.ErrorHandler(func(*natsio.Conn, *natsio.Subscription, error) {}), // Send asks for the last one
 	}
 	if login, err := n.identity(); err != nil {
@@ -123,7 +128,7 @@ func (n *nats) Send(ctx context.Context, m *Notification) error {
 	if err != nil {
 		return refused("the event cannot be encoded: %v", err)
 	}
-	conn, err := n.connection()
+	conn, err := n.connection(ctx)
 	if err != nil {
 		return err
 	}

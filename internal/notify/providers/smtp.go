@@ -81,10 +81,11 @@ func (s *smtp) readAddress() error {
 // login is whom the relay knows us as: the Secret's username, which the sender may share.
 func (s *smtp) login() string { return cmp.Or(text(s.Secret[keyUsername]), s.from.Address) }
 
-func (s *smtp) client() (*gomail.Client, error) {
+// client returns a client whose connections end with ctx, and what ends that bond.
+func (s *smtp) client(ctx context.Context) (client *gomail.Client, release func(), err error) {
 	files, err := s.TLS.Config()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files.ServerName = s.host
 	options := []gomail.Option{
@@ -110,8 +111,10 @@ func (s *smtp) client() (*gomail.Client, error) {
 	if s.implicit {
 		dial = (&tls.Dialer{NetDialer: s.Policy.Dialer(), Config: files}).DialContext
 	}
-	options = append(options, gomail.WithDialContextFunc(dial))
-	return gomail.NewClient(s.host, options...)
+	bound := &hangUp{ctx: ctx, dial: dial}
+	options = append(options, gomail.WithDialContextFunc(bound.dialContext))
+	client, err = gomail.NewClient(s.host, options...)
+	return client, bound.release, err
 }
 
 // heloName is the domain of the sender; the pod's name would mean nothing to a relay.
@@ -138,10 +141,11 @@ func (s *smtp) SendAll(ctx context.Context, all []*Notification) error {
 	if err != nil {
 		return err
 	}
-	client, err := s.client()
+	client, release, err := s.client(ctx)
 	if err != nil {
 		return refused("the mail client: %v", err)
 	}
+	defer release()
 	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
 		return mailError(err)
 	}
