@@ -2,11 +2,12 @@
 // on what they read, and metrics.
 //
 // Limits come first: headers and time are bounded by the server, the body here, and the memory that
-// all bodies take together by a Budget, so that a flood of large requests waits instead of being
-// held.
+// all bodies take together by a Budget, which reserves as they come in: a flood of large requests waits
+// instead of being held, is asked to come again if that lasts, and slow ones hold what they have sent.
 package inbound
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,14 @@ const (
 	// bodyTimeout is how long a client may take to send a body.
 	bodyTimeout = 30 * time.Second
 	// bodiesAtOnce is how many bytes of bodies are held at a time.
-	bodiesAtOnce = 16 * (MaxBody + 1)
+	bodiesAtOnce = 16 * (MaxBody + stepBytes)
+	// firstBytes of a body are read without a reservation: a connection costs as much anyway, and one that sends
+	// nothing holds nothing.
+	firstBytes = 4 << 10
+	// stepBytes are reserved at a time for what follows.
+	stepBytes = 64 << 10
+	// busyAfter is how long a body waits for others.
+	busyAfter = 5 * time.Second
 )
 
 // TooLargeError is a body beyond MaxBody.
@@ -33,6 +41,15 @@ type TooLargeError struct{}
 func (*TooLargeError) Error() string {
 	return fmt.Sprintf("request body exceeds the maximum size of %d bytes", MaxBody)
 }
+
+// BusyError is a body that there is no room for at this time.
+type BusyError struct{ err error }
+
+// Error implements error.
+func (e *BusyError) Error() string { return "too many requests at a time: " + e.err.Error() }
+
+// Unwrap returns what ended the wait.
+func (e *BusyError) Unwrap() error { return e.err }
 
 // Budget bounds the memory of all bodies together.
 type Budget struct{ bytes *semaphore.Weighted }
@@ -49,23 +66,48 @@ func (b *Budget) Read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 		_, _ = r.Body.Read(make([]byte, 1))
 		return nil, func() {}, &TooLargeError{}
 	}
-	weight := r.ContentLength + 1
-	if r.ContentLength < 0 {
-		weight = MaxBody + 1
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), bodyTimeout)
-	defer cancel()
-	if err := b.bytes.Acquire(ctx, weight); err != nil {
-		return nil, func() {}, fmt.Errorf("too many requests at a time: %w", err)
-	}
-	release = func() { b.bytes.Release(weight) }
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not all writers can
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	in := &reading{budget: b, from: http.MaxBytesReader(w, r.Body, MaxBody)}
+	err = in.all(r.Context())
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, release, &TooLargeError{}
+		return nil, in.release, &TooLargeError{}
 	}
-	return body, release, err
+	return in.body.Bytes(), in.release, err
+}
+
+// reading is a body on its way in.
+type reading struct {
+	budget *Budget
+	from   io.Reader
+	body   bytes.Buffer
+	held   int64
+}
+
+func (in *reading) release() { in.budget.bytes.Release(in.held) }
+
+// all reads to the end, and reserves memory as it goes.
+func (in *reading) all(ctx context.Context) error {
+	_, err := io.CopyN(&in.body, in.from, firstBytes)
+	for err == nil {
+		if err = in.reserve(ctx); err == nil {
+			_, err = io.CopyN(&in.body, in.from, stepBytes)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (in *reading) reserve(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, busyAfter)
+	defer cancel()
+	if err := in.budget.bytes.Acquire(ctx, stepBytes); err != nil {
+		return &BusyError{err}
+	}
+	in.held += stepBytes
+	return nil
 }
 
 // Status is the answer to a body that could not be read.
@@ -73,6 +115,10 @@ func Status(err error) int {
 	var large *TooLargeError
 	if errors.As(err, &large) {
 		return http.StatusRequestEntityTooLarge
+	}
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest
 }
