@@ -23,7 +23,7 @@ type gatherer struct {
 	// fire sends a failure to the Provider of the Alert that it names.
 	fire func(ctx context.Context, key types.NamespacedName, e *event.Event)
 	put  func(dispatch.Item)
-	// prune forgets Alerts that are gone.
+	// prune forgets what Alerts and Providers have told that are gone.
 	prune func(ctx context.Context)
 	// recoveries finds objects that work again without an event.
 	recoveries *recoveries
@@ -35,7 +35,7 @@ func newGatherer(r *router, mails *providers.Mails, kept *keeper) *gatherer {
 	wake := make(chan struct{}, 1)
 	g := &gatherer{
 		memory: &memory{kept: kept, Transitions: &alert.Transitions{}, Mails: mails},
-		fire:   r.fire, put: r.outbox.put, prune: r.pruneTransitions, wake: wake, log: r.log,
+		fire:   r.fire, put: r.outbox.put, prune: r.pruneMemory, wake: wake, log: r.log,
 	}
 	g.digests = newDigests(wake, g.early)
 	g.recoveries = newRecoveries(r.m, wake, r.resolve, r.log)

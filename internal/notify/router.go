@@ -99,7 +99,7 @@ func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event
 		}
 	}
 	p := &notificationv1.Provider{}
-	key := types.NamespacedName{Namespace: a.Namespace, Name: a.Spec.ProviderRef.Name}
+	key := providerOf(a)
 	if err := r.m.Client().Get(ctx, key, p); err != nil {
 		return "", fmt.Errorf("failed to read provider: %w", err)
 	}
@@ -153,9 +153,10 @@ func (r *router) resolve(ctx context.Context, key types.NamespacedName, e *event
 	if a.Spec.Suspend {
 		return false
 	}
+	defer r.gather.memory.Mails.Settle(key, e.Object()) // told or not, it is over
 	news := r.gather.memory.Transitions.Resolve(a, e)
-	if a.Spec.Transitions == nil {
-		news = alert.Marked(e, alert.Resolved) // a mail told of the failure
+	if news == nil && r.mailed(ctx, a, e.Object()) {
+		news = alert.Marked(e, alert.Resolved)
 	}
 	if news == nil {
 		return true // nobody has heard of it
@@ -167,19 +168,35 @@ func (r *router) resolve(ctx context.Context, key types.NamespacedName, e *event
 	return true
 }
 
-// pruneTransitions forgets the failures that Alerts which are gone have seen.
-func (r *router) pruneTransitions(ctx context.Context) {
-	alerts := &notificationv1.AlertList{}
-	if err := r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy); err != nil {
+// mailed tells whether the Provider of an Alert has told of an object's failure by mail.
+func (r *router) mailed(ctx context.Context, a *notificationv1.Alert, object string) bool {
+	p := &notificationv1.Provider{}
+	err := r.m.Client().Get(ctx, providerOf(a), p)
+	return err == nil && r.gather.memory.Mails.Told(p.UID, a.UID, object)
+}
+
+func providerOf(a *notificationv1.Alert) types.NamespacedName {
+	return types.NamespacedName{Namespace: a.Namespace, Name: a.Spec.ProviderRef.Name}
+}
+
+// pruneMemory forgets the failures that were told for Alerts, and by Providers, which are gone or do not belong
+// together any more.
+func (r *router) pruneMemory(ctx context.Context) {
+	alerts, all := &notificationv1.AlertList{}, &notificationv1.ProviderList{}
+	if r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy) != nil || r.m.Client().List(ctx, all, client.UnsafeDisableDeepCopy) != nil {
 		return
 	}
-	exists, named := make(map[types.UID]bool, len(alerts.Items)), make(map[types.NamespacedName]bool, len(alerts.Items))
-	for i := range alerts.Items {
-		exists[alerts.Items[i].UID] = alerts.Items[i].Spec.Transitions != nil
-		named[client.ObjectKeyFromObject(&alerts.Items[i])] = true
+	uids := make(map[types.NamespacedName]types.UID, len(all.Items))
+	for i := range all.Items {
+		uids[client.ObjectKeyFromObject(&all.Items[i])] = all.Items[i].UID
 	}
-	r.gather.memory.Transitions.Forget(func(uid types.UID) bool { return exists[uid] })
-	r.gather.memory.Mails.Forget(func(name types.NamespacedName) bool { return named[name] })
+	transitions, sendsTo := make(map[types.UID]bool, len(alerts.Items)), make(map[types.UID]types.UID, len(alerts.Items))
+	for i := range alerts.Items {
+		a := &alerts.Items[i]
+		transitions[a.UID], sendsTo[a.UID] = a.Spec.Transitions != nil, uids[providerOf(a)]
+	}
+	r.gather.memory.Transitions.Forget(func(uid types.UID) bool { return transitions[uid] })
+	r.gather.memory.Mails.Forget(func(provider, alert types.UID) bool { return provider != "" && sendsTo[alert] == provider })
 }
 
 // filter compiles an Alert once for each generation.

@@ -66,46 +66,6 @@ func newest[V any](in map[string]V, most int, at func(V) time.Time) map[string]V
 	return out
 }
 
-// Failing lists the objects whose failure was mailed, and whose end nobody has put into words yet.
-func (m *Mails) Failing() []alert.Failing {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var out []alert.Failing
-	for _, b := range m.broken {
-		if b.Event != nil && !b.ending {
-			out = append(out, alert.Failing{Alert: b.Alert, At: b.At, Event: b.Event})
-		}
-	}
-	return out
-}
-
-// Ending notes that the end of an object's failure is on its way to the mails of an Alert.
-func (m *Mails) Ending(provider, alert types.UID, object string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := mailKey(provider, alert, object)
-	if b, broken := m.broken[key]; broken {
-		b.ending = true
-		m.broken[key] = b
-	}
-}
-
-func mailKey(provider, alert types.UID, object string) string {
-	return string(provider) + "/" + string(alert) + "/" + object
-}
-
-// Forget drops what Alerts remember that are no more.
-func (m *Mails) Forget(exists func(types.NamespacedName) bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key, b := range m.broken {
-		if b.Event != nil && !exists(b.Alert) {
-			delete(m.broken, key)
-			m.changed = true
-		}
-	}
-}
-
 // UnmarshalJSON reads it back. What happened since comes on top.
 func (m *Mails) UnmarshalJSON(data []byte) error {
 	var read mailsOnDisk
