@@ -32,14 +32,11 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
-	"github.com/gitops-toolkit/flux/internal/notify/inbound"
-	"github.com/gitops-toolkit/flux/internal/notify/intake"
 	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
 
@@ -78,7 +75,8 @@ func Register(m *kernel.Manager, o Options) error {
 		client: m.Client(), name: types.NamespacedName{Namespace: m.Settings().RuntimeNamespace, Name: notificationv1.MemoryName}, dir: o.Dir, log: out.log,
 	}
 	router.gather = newGatherer(router, out.senders.mails, kept)
-	if err := serveEvents(router, o); err != nil {
+	events, err := serveEvents(router, o)
+	if err != nil {
 		return err
 	}
 	m.Add(func(ctx context.Context) error {
@@ -86,22 +84,12 @@ func Register(m *kernel.Manager, o Options) error {
 			out.log.Error(err, "what an earlier process left was not read")
 		}
 		defer router.gather.remember() // mails that were sent meanwhile too
-		return out.run(ctx, spool{kept}, router.gather.run)
+		return out.run(ctx, spool{kept}, untilClosed(events, router.gather.run))
 	})
 	if err := followStatic(m); err != nil {
 		return err
 	}
 	return registerReceivers(m, secrets, policy, o)
-}
-
-// serveEvents puts the intake at the events address.
-func serveEvents(r *router, o Options) error {
-	counts := inbound.NewMetrics("gotk_event", o.PathMetrics)
-	if err := counts.Register(metrics.Registry); err != nil {
-		return err
-	}
-	o.Events("/", counts.Wrap("/", intake.NewHandler(r.route, intake.NewLimiter(o.RateLimitInterval), r.log)))
-	return nil
 }
 
 // mustArrive tells of items whose provider has to hear of them, and not only soon.

@@ -24,6 +24,10 @@ import (
 // labelsTimeout bounds the look at an object's labels.
 const labelsTimeout = 5 * time.Second
 
+// alertsTimeout bounds the listing of Alerts, which waits while the cache is not filled: senders give up after five
+// seconds, and must hear before that their event was not taken.
+const alertsTimeout = 4 * time.Second
+
 // router finds the Alerts that want an event.
 type router struct {
 	m       *kernel.Manager
@@ -44,12 +48,11 @@ func newRouter(m *kernel.Manager, o *outbox) *router {
 }
 
 // route hands an event to the outbox, once for each Alert that wants it.
-func (r *router) route(ctx context.Context, e *event.Event) {
+func (r *router) route(ctx context.Context, e *event.Event) error {
 	log := r.log.WithValues("eventInvolvedObject", e.InvolvedObject)
-	alerts := &notificationv1.AlertList{}
-	if err := r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy); err != nil {
-		log.Error(err, "failed to get alerts for the event")
-		return
+	alerts, err := r.alerts(ctx)
+	if err != nil {
+		return err
 	}
 	look := r.labelsOnce()
 	wanted, logged := 0, false
@@ -82,9 +85,21 @@ func (r *router) route(ctx context.Context, e *event.Event) {
 	r.prune(len(alerts.Items))
 	if wanted == 0 {
 		log.Info("discarding event, no alerts found for the involved object")
-		return
+		return nil
 	}
 	log.Info("dispatching event", "message", e.Message)
+	return nil
+}
+
+// alerts lists all Alerts.
+func (r *router) alerts(ctx context.Context) (*notificationv1.AlertList, error) {
+	ctx, cancel := context.WithTimeout(ctx, alertsTimeout)
+	defer cancel()
+	alerts := &notificationv1.AlertList{}
+	if err := r.m.Client().List(ctx, alerts, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("failed to get alerts for the event: %w", err)
+	}
+	return alerts, nil
 }
 
 func alertKeys(a *notificationv1.Alert) map[string]string {

@@ -29,7 +29,7 @@ func TestAnswers(t *testing.T) {
 	limiter.now = func() time.Time { return now }
 	var routed []*event.Event
 	metrics := inbound.NewMetrics("gotk_event", false)
-	server := httptest.NewServer(metrics.Wrap("/", NewHandler(func(_ context.Context, e *event.Event) { routed = append(routed, e) }, limiter, logr.Discard())))
+	server := httptest.NewServer(metrics.Wrap("/", NewHandler(func(_ context.Context, e *event.Event) error { routed = append(routed, e); return nil }, limiter, logr.Discard())))
 	defer server.Close()
 	limited := map[string]string{"X-Ratelimit-Limit": "1", "X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": "Sat, 21 Nov 2026 05:45:59 GMT"}
 	again := map[string]string{"Retry-After": "Sat, 21 Nov 2026 05:45:59 GMT", "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}

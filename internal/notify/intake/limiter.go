@@ -51,6 +51,13 @@ func (l *Limiter) Take(key string) (ok bool, reset time.Time) {
 	return false, w.begin.Add(l.interval)
 }
 
+// Forget lets a key pass again: what took it was not done.
+func (l *Limiter) Forget(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.seen, key)
+}
+
 // sweep forgets keys that were not seen for two intervals.
 func (l *Limiter) sweep(now time.Time) {
 	if now.Sub(l.swept) < max(l.interval, sweepEvery) {
