@@ -80,7 +80,7 @@ func Register(m *kernel.Manager, o Options) error {
 		return err
 	}
 	m.Add(func(ctx context.Context) error {
-		if err := kept.load(); err != nil {
+		if err := kept.load(ctx); err != nil {
 			out.log.Error(err, "what an earlier process left was not read")
 		}
 		defer router.gather.remember() // mails that were sent meanwhile too

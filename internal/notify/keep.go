@@ -30,6 +30,8 @@ const (
 	maxMemory = 400 << 10
 	// keepTimeout bounds a request; at a stop there are two beside four seconds for deliveries, and ten in all.
 	keepTimeout = 2 * time.Second
+	// loadTimeout is how long deliveries wait at a start for what was left.
+	loadTimeout = time.Minute
 )
 
 // keeper holds what outlives the pod: events that a stop left undelivered, and of which failures people know. It is
@@ -42,8 +44,11 @@ type keeper struct {
 	log    logr.Logger
 
 	mu sync.Mutex
-	// held is the ConfigMap as it was last read or written; nil: there was none.
-	held *corev1.ConfigMap
+	// held is the ConfigMap as it was last read or written; nil: there was none. It counts once it is loaded.
+	held   *corev1.ConfigMap
+	loaded bool
+	// taken are the keys of which the value that an earlier process left is known to who writes them.
+	taken map[string]bool
 	// closing says that another process may lead already: what it has written is not overwritten.
 	closing bool
 }
@@ -55,12 +60,32 @@ func (k *keeper) close() {
 	k.closing = true
 }
 
-// load reads the ConfigMap.
-func (k *keeper) load() error {
-	ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
+// load reads the ConfigMap. While the API server does not answer it is asked again, but not for ever: deliveries wait.
+func (k *keeper) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	for pause := time.Second; ; pause = min(2*pause, 10*time.Second) {
+		err := k.ensure(ctx)
+		if err == nil || apierrors.IsForbidden(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ensure reads the ConfigMap unless that has succeeded before.
+func (k *keeper) ensure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.loaded {
+		return nil
+	}
 	return k.read(ctx)
 }
 
@@ -68,25 +93,53 @@ func (k *keeper) read(ctx context.Context) error {
 	read := &corev1.ConfigMap{}
 	err := k.client.Get(ctx, k.name, read)
 	if apierrors.IsNotFound(err) {
-		k.held = nil
+		k.held, k.loaded = nil, true
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the ConfigMap %s: %w", k.name, err)
 	}
-	k.held = read
+	k.held, k.loaded = read, true
 	return nil
 }
 
-// value is what load has read under a key.
+// value is what was read under a key.
 func (k *keeper) value(key string) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.take(key)
+}
+
+func (k *keeper) take(key string) []byte {
+	if !k.loaded {
+		return nil
+	}
+	if k.taken == nil {
+		k.taken = map[string]bool{}
+	}
+	k.taken[key] = true
 	if k.held == nil {
 		return nil
 	}
 	return k.held.BinaryData[key]
 }
+
+// unread is what an earlier process left under a key, if it is not known yet because the API server did not answer:
+// it belongs into what is written there.
+func (k *keeper) unread(key string) ([]byte, error) {
+	if err := k.ensure(context.Background()); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.taken[key] {
+		return nil, nil
+	}
+	return k.take(key), nil
+}
+
+// errUnread keeps what is not known from being replaced.
+var errUnread = errors.New("it was not read yet")
 
 // store writes one key; nil removes it.
 func (k *keeper) store(key string, value []byte) error {
@@ -94,6 +147,9 @@ func (k *keeper) store(key string, value []byte) error {
 	defer cancel()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.loaded {
+		return fmt.Errorf("write the ConfigMap %s: %w", k.name, errUnread)
+	}
 	err := k.write(ctx, key, value)
 	changed := apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err)
 	if changed && !k.closing { // somebody has edited or deleted it
@@ -156,7 +212,15 @@ func (s spool) Read() ([]dispatch.Item, error) {
 
 // Write implements dispatch.Spool.
 func (s spool) Write(items []dispatch.Item) error {
-	data, dropped, err := dispatch.Encode(items, maxEvents)
+	data, err := s.unread(keyEvents)
+	if err == nil && data != nil {
+		earlier, _ := dispatch.Decode(data) // what cannot be read is of no use to anybody
+		items = append(earlier, items...)
+	}
+	dropped := 0
+	if err == nil {
+		data, dropped, err = dispatch.Encode(items, maxEvents)
+	}
 	if err == nil {
 		err = s.store(keyEvents, data)
 	}

@@ -117,7 +117,7 @@ func TestMemory(t *testing.T) {
 		dir := t.TempDir()
 		open := func() *memory {
 			kept := &keeper{client: l.c, name: types.NamespacedName{Namespace: namespace, Name: "memory"}, dir: dir, log: logr.Discard()}
-			if err := kept.load(); err != nil {
+			if err := kept.load(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			m := &memory{kept: kept, Transitions: &alert.Transitions{}, Mails: providers.NewMails()}
@@ -166,6 +166,9 @@ func TestKeeperBesideOthers(t *testing.T) {
 	l := newLab(t)
 	name := types.NamespacedName{Namespace: l.ns, Name: "memory"}
 	k := &keeper{client: l.c, name: name, dir: t.TempDir(), log: logr.Discard()}
+	if err := k.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for i, before := range []func() error{
 		func() error { return nil },
 		func() error { // an edit
@@ -191,7 +194,7 @@ func TestKeeperBesideOthers(t *testing.T) {
 		}
 	}
 	other := &keeper{client: l.c, name: name, log: logr.Discard()}
-	if err := other.load(); err != nil {
+	if err := other.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.store(keyMemory, []byte("the new leader's")); err != nil {

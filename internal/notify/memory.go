@@ -56,6 +56,9 @@ func (m *memory) write() error {
 	if !transitions && !mails {
 		return nil
 	}
+	if earlier, err := m.kept.unread(keyMemory); err == nil && len(earlier) > 0 {
+		_ = m.decode(earlier) // what cannot be read is of no use to anybody
+	}
 	data, err := m.encode(maxMemory)
 	if err == nil {
 		err = m.kept.writeMemory(data)
