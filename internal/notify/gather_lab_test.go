@@ -18,6 +18,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
+	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
 
 // ready posts until an inbox hears, and empties it.
@@ -153,6 +154,30 @@ func withDigest(t *testing.T) *notificationv1.Alert {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// Digests are for messages: a mail gathers by itself, and has to know of which objects it tells.
+func TestGathers(t *testing.T) {
+	t.Parallel()
+	with, without := withDigest(t), &notificationv1.Alert{}
+	update := &event.Event{Metadata: map[string]string{"/" + event.KeyCommitStatus: event.CommitStatusUpdate}}
+	for _, tt := range []struct {
+		alert    *notificationv1.Alert
+		provider string
+		event    *event.Event
+		want     bool
+	}{
+		{with, "slack", &event.Event{}, true}, {with, "generic", &event.Event{}, true}, {without, "slack", &event.Event{}, false},
+		{with, "smtp", &event.Event{}, false}, {with, "github", &event.Event{}, false}, {with, "generic", update, false},
+	} {
+		kind, err := providers.Find(tt.provider)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := gathers(tt.alert, kind, tt.event); got != tt.want {
+			t.Errorf("%s: %v", tt.provider, got)
+		}
+	}
 }
 
 // Revisions without number do not make memory without bound: the oldest digests go early, and nothing is lost.

@@ -137,13 +137,19 @@ func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event
 	if composed.Succeeded() || composed.Metadata[alert.KeyTransition] == alert.Resolved {
 		r.gather.memory.Mails.Ending(p.UID, a.UID, composed.Object())
 	}
-	aboutOne := t.Class == alert.CommitStatus || t.Class == alert.ChangeRequest || e.Own(event.KeyCommitStatus) != ""
-	if a.Spec.Digest != nil && !aboutOne {
+	if gathers(a, t, e) {
 		r.gather.digests.add(a, item)
 		return "", nil
 	}
 	r.outbox.put(item)
 	return "", nil
+}
+
+// gathers tells whether an event waits for a digest of its Alert. What is about one commit or request does not; nor
+// do mails, which gather by themselves and remember what they have said of each object.
+func gathers(a *notificationv1.Alert, t providers.Type, e *event.Event) bool {
+	aboutOne := t.Class == alert.CommitStatus || t.Class == alert.ChangeRequest || e.Own(event.KeyCommitStatus) != ""
+	return a.Spec.Digest != nil && !aboutOne && t.Window == 0
 }
 
 // fire sends a failure that has lasted for the threshold of its Alert.
