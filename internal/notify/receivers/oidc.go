@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -54,7 +53,7 @@ func NewOIDC(transport http.RoundTripper) *OIDC {
 		client: &http.Client{
 			Timeout: oidcTimeout,
 			// A token with an unknown key makes us ask for keys, so anybody could make us ask often.
-			Transport: &limited{base: transport, limiter: rate.NewLimiter(rate.Every(time.Second), 20)},
+			Transport: &limited{base: transport, hosts: map[string]*rate.Limiter{}, others: newLimit()},
 			CheckRedirect: func(r *http.Request, via []*http.Request) error {
 				if r.URL.Host != via[0].URL.Host || len(via) > 3 {
 					return errors.New("the issuer redirects to another host")
@@ -63,26 +62,6 @@ func NewOIDC(transport http.RoundTripper) *OIDC {
 			},
 		},
 	}
-}
-
-// limited bounds how often and how much is read.
-type limited struct {
-	base    http.RoundTripper
-	limiter *rate.Limiter
-}
-
-func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !l.limiter.Allow() {
-		return nil, errors.New("too many look-ups of token issuers at this time")
-	}
-	resp, err := l.base.RoundTrip(r)
-	if err == nil {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxOIDCAnswer), resp.Body}
-	}
-	return resp, err
 }
 
 // context carries the client; keys are fetched with it long after a call has ended.
