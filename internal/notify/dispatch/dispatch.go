@@ -23,6 +23,7 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	lines   map[types.NamespacedName]*line
+	swept   time.Time
 	stopped bool
 	rest    []Item
 }
@@ -30,10 +31,9 @@ type Dispatcher struct {
 // line is what one provider has to get.
 type line struct {
 	lanes []lane
-	// failing lets events have one attempt each; notBefore is when the provider wants to be
-	// asked again.
-	failing   bool
-	notBefore time.Time
+	// failingUntil is how long events have one attempt each; notBefore is when the provider wants to
+	// be asked again.
+	failingUntil, notBefore time.Time
 }
 
 type lane struct {
@@ -76,6 +76,7 @@ func (d *Dispatcher) enqueue(item Item) (dropped *Item) {
 	}
 	l := d.lines[item.Provider]
 	if l == nil {
+		d.sweep()
 		l = &line{lanes: make([]lane, d.options.Lanes)}
 		d.lines[item.Provider] = l
 	}
@@ -142,7 +143,7 @@ func (d *Dispatcher) next(provider types.NamespacedName, l *line, ln *lane) []It
 		return []Item{item}
 	}
 	ln.running = false
-	if !d.stopped && !l.failing && !l.busy() && time.Now().After(l.notBefore) && d.lines[provider] == l {
+	if !d.stopped && l.idle(time.Now()) && d.lines[provider] == l {
 		delete(d.lines, provider)
 	}
 	return nil
@@ -163,15 +164,6 @@ func (d *Dispatcher) join(ln *lane, key string) (out []Item) {
 	clear(ln.items[len(rest):])
 	ln.items = rest
 	return out
-}
-
-func (l *line) busy() bool {
-	for i := range l.lanes {
-		if l.lanes[i].running || len(l.lanes[i].items) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // process delivers items or gives them up. It returns false when the dispatcher stops first.
@@ -232,7 +224,7 @@ func (d *Dispatcher) warn(items []Item, err error) {
 
 func (d *Dispatcher) delivered(l *line, items []Item) {
 	d.mu.Lock()
-	l.failing, l.notBefore = false, time.Time{}
+	l.failingUntil, l.notBefore = time.Time{}, time.Time{}
 	d.mu.Unlock()
 	for _, item := range items {
 		observe(item, resultDelivered)
@@ -249,7 +241,10 @@ func retry(err error) (after time.Duration, again bool) {
 
 func (d *Dispatcher) giveUp(l *line, items []Item, err error, result string) {
 	d.mu.Lock()
-	l.failing = true
+	l.failingUntil = time.Now().Add(failingFor)
+	if paused := l.notBefore.Add(failingFor); paused.After(l.failingUntil) {
+		l.failingUntil = paused
+	}
 	d.mu.Unlock()
 	d.tell(items, err, result)
 }
@@ -264,7 +259,7 @@ func (d *Dispatcher) tell(items []Item, err error, result string) {
 func (d *Dispatcher) isFailing(l *line) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return l.failing
+	return time.Now().Before(l.failingUntil)
 }
 
 // pause holds all lanes of a line, as the provider asked.

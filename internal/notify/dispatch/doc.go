@@ -6,8 +6,9 @@
 // news is the oldest. A lane is a goroutine only while it has work.
 //
 // A delivery that failed for a reason that may pass is repeated with back-off, and after that given
-// up. While a provider fails, each of the events behind gets one attempt, until one succeeds. Items
-// that must arrive are repeated for as long as they are news, and those behind them wait.
+// up. While a provider fails, each of the events behind gets one attempt, until one succeeds or a
+// minute has passed without any. Items that must arrive are repeated for as long as they are news, and
+// those behind them wait.
 //
 // Items of a group, such as all failures of one revision for one mail, go together: the first of them waits a while
 // for the others. The groups of one Alert share a lane, so a recovery never arrives before what it ends.
