@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,8 +36,9 @@ const (
 )
 
 // keeper holds what outlives the pod: events that a stop left undelivered, and of which failures people know. It is
-// kept in a ConfigMap: the events say no more than the Kubernetes events of the same objects do, and whoever posted
-// them has taken credentials out. Where the API server does not take it, it is kept in files of the pod.
+// kept in a ConfigMap, which whoever may read ConfigMaps of the controller's namespace can read: messages and metadata
+// of events about objects in all namespaces, from whoever posted them. What looks like a credential is taken out, and
+// no more than that. Where the API server does not take it, it is kept in files of the pod.
 type keeper struct {
 	client client.Client
 	name   types.NamespacedName
@@ -212,6 +214,10 @@ func (s spool) Read() ([]dispatch.Item, error) {
 
 // Write implements dispatch.Spool.
 func (s spool) Write(items []dispatch.Item) error {
+	items = slices.Clone(items)
+	for i := range items {
+		items[i].Event = items[i].Event.Redacted()
+	}
 	data, err := s.unread(keyEvents)
 	if err == nil && data != nil {
 		earlier, _ := dispatch.Decode(data) // what cannot be read is of no use to anybody

@@ -1,8 +1,11 @@
 package notify
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
+	"io"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -15,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gitops-toolkit/flux/api/meta"
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
@@ -153,5 +157,39 @@ func TestNothingUnreadIsOverwritten(t *testing.T) {
 	items, err := s.Read()
 	if err != nil || len(items) != 2 || items[0].Event.Message != "first" || items[1].Event.Message != "second" {
 		t.Errorf("%d events are left, %v", len(items), err)
+	}
+}
+
+// What is kept says nothing that looks like a credential, whoever has posted it.
+func TestKeptWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cret"
+	a := &notificationv1.Alert{Spec: notificationv1.AlertSpec{Transitions: &notificationv1.Transitions{Threshold: &meta.Duration{Duration: time.Hour}}}}
+	server := &oneMap{}
+	k := server.keeper()
+	if err := k.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m, e := newMemory(k), failureOf("x")
+	e.Message = "clone https://" + secret + "@git.example/o/r"
+	e.Metadata = map[string]string{event.AnnotationPrefix + "console": "https://h/?token=" + secret}
+	m.Transitions.Observe(a, e, time.Now()) // it waits
+	a.UID, a.Spec.Transitions = "told", &notificationv1.Transitions{}
+	m.Transitions.Observe(a, e, time.Now())
+	if err := errors.Join(m.write(), spool{k}.Write([]dispatch.Item{{Event: e}})); err != nil {
+		t.Fatal(err)
+	}
+	for key, packed := range server.kept.BinaryData {
+		r, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := io.ReadAll(r)
+		if err != nil || !bytes.Contains(plain, []byte("*****")) || bytes.Contains(plain, []byte(secret)) {
+			t.Errorf("%s: %s, %v", key, plain, err)
+		}
+	}
+	if len(server.kept.BinaryData) != 2 {
+		t.Errorf("%d values are kept", len(server.kept.BinaryData))
 	}
 }

@@ -196,6 +196,7 @@ func (t *Transitions) Snapshot(most int) any {
 		if f.Due.IsZero() {
 			brief.Event = f.Event.Brief()
 		}
+		brief.Event = brief.Event.Redacted()
 		out[key] = brief
 	}
 	if len(out) <= most {

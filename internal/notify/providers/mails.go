@@ -162,7 +162,7 @@ func (m *Mails) compose(provider types.UID, all []*Notification) *letter {
 				continue
 			}
 			l.broke[key] = brokenObject{Revision: revision, Reason: e.Reason, Thread: was.Thread, At: e.Timestamp.Time,
-				Alert: types.NamespacedName{Namespace: n.Alert.Namespace, Name: n.Alert.Name}, Event: e.Brief()}
+				Alert: types.NamespacedName{Namespace: n.Alert.Namespace, Name: n.Alert.Name}, Event: e.Brief().Redacted()}
 		case broken && (e.Succeeded() || e.Metadata[alert.KeyTransition] == alert.Resolved):
 			entry.Recovered, entry.Gone = true, e.Reason == event.ReasonDeleted
 			l.healed = append(l.healed, key)
