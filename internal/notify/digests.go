@@ -19,9 +19,11 @@ const (
 	defaultDigestWindow = time.Minute
 	// maxDigestItems is how many events one digest gathers.
 	maxDigestItems = 1000
-	// maxDigests and maxHeld are how many digests wait at a time, and how many events in them.
-	maxDigests = 1000
-	maxHeld    = 20_000
+	// maxDigests, maxHeld and maxHeldBytes are how many digests wait at a time, how many events in them, and
+	// how large these are together.
+	maxDigests   = 1000
+	maxHeld      = 20_000
+	maxHeldBytes = 32 << 20
 )
 
 var (
@@ -42,8 +44,8 @@ type digests struct {
 	mu   sync.Mutex
 	open map[string]*digest
 	wake chan struct{}
-	// held is how many events the open digests hold.
-	held int
+	// held is how many events the open digests hold, and bytes what they take.
+	held, bytes int
 	// early is told of a digest that is sent before its time, to make room.
 	early func(digest)
 }
@@ -56,6 +58,7 @@ type digest struct {
 	due   time.Time
 	alert corev1.ObjectReference
 	items []dispatch.Item
+	bytes int
 }
 
 // add puts an item into the digest of its revision.
@@ -75,11 +78,13 @@ func (d *digests) add(a *notificationv1.Alert, item dispatch.Item) {
 		d.open[key] = g
 	}
 	g.items = append(g.items, item)
-	d.held++
+	size := item.Size()
+	g.bytes += size
+	d.held, d.bytes = d.held+1, d.bytes+size
 	if len(g.items) >= maxDigestItems {
 		g.due = item.Received
 	}
-	if len(d.open) > maxDigests || d.held > maxHeld {
+	if len(d.open) > maxDigests || d.held > maxHeld || d.bytes > maxHeldBytes {
 		d.makeRoom(item.Received)
 	}
 	digestsOpen.Set(float64(len(d.open)))
@@ -114,7 +119,7 @@ func (d *digests) takeDue(now time.Time) (out []dispatch.Item, next time.Time) {
 			continue
 		}
 		delete(d.open, key)
-		d.held -= len(g.items)
+		d.held, d.bytes = d.held-len(g.items), d.bytes-g.bytes
 		events := make([]*event.Event, len(g.items))
 		for i := range g.items {
 			events[i] = g.items[i].Event

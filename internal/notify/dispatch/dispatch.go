@@ -23,6 +23,7 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	lines   map[types.NamespacedName]*line
+	bytes   int // of all lines
 	swept   time.Time
 	stopped bool
 	rest    []Item
@@ -31,6 +32,8 @@ type Dispatcher struct {
 // line is what one provider has to get.
 type line struct {
 	lanes []lane
+	// bytes of the line wait or are on their way; waiting are those that wait.
+	bytes, waiting int
 	// failingUntil is how long events have one attempt each; notBefore is when the provider wants to
 	// be asked again.
 	failingUntil, notBefore time.Time
@@ -60,14 +63,14 @@ func New(options Options) (*Dispatcher, error) {
 
 // Enqueue puts an item into its provider's line. It never waits.
 func (d *Dispatcher) Enqueue(item Item) {
-	if dropped := d.enqueue(item); dropped != nil {
-		observe(*dropped, resultDropped)
-		depth(*dropped, -1)
-		d.options.Failed(*dropped, ErrOverflow)
+	for _, dropped := range d.enqueue(item) {
+		observe(dropped, resultDropped)
+		depth(dropped, -1)
+		d.options.Failed(dropped, ErrOverflow)
 	}
 }
 
-func (d *Dispatcher) enqueue(item Item) (dropped *Item) {
+func (d *Dispatcher) enqueue(item Item) (dropped []Item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
@@ -82,11 +85,10 @@ func (d *Dispatcher) enqueue(item Item) (dropped *Item) {
 	}
 	ln := &l.lanes[d.laneOf(item)]
 	if len(ln.items) >= d.options.Capacity {
-		oldest := ln.items[0]
-		dropped = &oldest
-		ln.items = ln.items[1:]
+		dropped = append(dropped, d.drop(l, ln))
 	}
-	ln.items = append(ln.items, item)
+	d.append(l, ln, item)
+	dropped = append(dropped, d.makeRoom(l)...)
 	depth(item, 1)
 	if !ln.running {
 		ln.running = true
@@ -118,16 +120,14 @@ func (d *Dispatcher) serve(provider types.NamespacedName, l *line, ln *lane) {
 		}
 		if key, window := d.options.Group(items[0]); window > 0 {
 			d.wait(time.Until(items[0].Received.Add(window)))
-			items = append(items, d.join(ln, key)...)
+			items = append(items, d.join(l, ln, key)...)
 		}
 		if !d.process(l, items) {
 			d.mu.Lock()
 			d.rest = append(d.rest, items...)
 			d.mu.Unlock()
 		}
-		for _, item := range items {
-			depth(item, -1)
-		}
+		d.release(l, items)
 	}
 }
 
@@ -137,10 +137,7 @@ func (d *Dispatcher) next(provider types.NamespacedName, l *line, ln *lane) []It
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(ln.items) > 0 && !d.stopped {
-		item := ln.items[0]
-		ln.items[0] = Item{}
-		ln.items = ln.items[1:]
-		return []Item{item}
+		return []Item{ln.first(l)}
 	}
 	ln.running = false
 	if !d.stopped && l.idle(time.Now()) && d.lines[provider] == l {
@@ -150,13 +147,14 @@ func (d *Dispatcher) next(provider types.NamespacedName, l *line, ln *lane) []It
 }
 
 // join takes all items of a group out of a lane.
-func (d *Dispatcher) join(ln *lane, key string) (out []Item) {
+func (d *Dispatcher) join(l *line, ln *lane, key string) (out []Item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	rest := ln.items[:0]
 	for _, item := range ln.items {
 		if k, window := d.options.Group(item); window > 0 && k == key {
 			out = append(out, item)
+			l.waiting -= item.bytes
 		} else {
 			rest = append(rest, item)
 		}

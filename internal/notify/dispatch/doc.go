@@ -3,7 +3,8 @@
 // Every provider has a line of its own, so that one that is dead or slow delays no other. A line has
 // a few lanes; events of one object share a lane, so they keep their order, and another object's
 // event does not wait behind a slow one. Lanes are bounded: a full lane drops its oldest event, whose
-// news is the oldest. A lane is a goroutine only while it has work.
+// news is the oldest. So are the bytes of a line, and of all lines: then the longest drops. A lane is a
+// goroutine only while it has work.
 //
 // A delivery that failed for a reason that may pass is repeated with back-off, and after that given
 // up. While a provider fails, each of the events behind gets one attempt, until one succeeds or a
@@ -36,6 +37,8 @@ type Item struct {
 	Event *event.Event         `json:"event"`
 	// Received is when the event came in.
 	Received time.Time `json:"received"`
+
+	bytes int // its size when it was queued
 }
 
 // Deliver makes one attempt for one item, or for all those of a group.
@@ -51,7 +54,7 @@ type Failed func(item Item, err error)
 // Patient tells whether an item must arrive: nothing later says again what it says.
 type Patient func(item Item) bool
 
-// ErrOverflow is the fate of the oldest item of a full lane.
+// ErrOverflow is the fate of the oldest item of a full lane, or line.
 var ErrOverflow = errors.New("the queue of the provider is full, its oldest event was dropped")
 
 // ErrExpired is the fate of an item that was never delivered while it was news.
@@ -85,6 +88,8 @@ type Options struct {
 	Capacity int
 	// Lanes of a line, 4.
 	Lanes int
+	// LineBytes wait in a line, 16 MiB; Bytes wait or are on their way in all lines, 128 MiB.
+	LineBytes, Bytes int
 	// Attempts for one event, 5.
 	Attempts int
 	// MinWait and MaxWait bound the back-off, 2 s and 30 s.
@@ -116,6 +121,8 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.Capacity, 250)
 	def(&o.Lanes, 4)
+	def(&o.LineBytes, 16<<20)
+	def(&o.Bytes, 128<<20)
 	def(&o.Attempts, 5)
 	after(&o.MinWait, 2*time.Second)
 	after(&o.MaxWait, 30*time.Second)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,9 @@ const (
 	maxSpooled = 10_000
 	// maxLine is the longest item in a spool, in bytes.
 	maxLine = 8 << 20
+	// maxFile and maxPacked are how many bytes of items a file keeps, and a packed spool before it is packed.
+	maxFile   = 64 << 20
+	maxPacked = 16 << 20
 )
 
 // FileSpool is a spool in a file, one JSON object a line. Empty, it keeps nothing.
@@ -29,7 +33,10 @@ func (path FileSpool) Write(items []Item) error {
 	if path == "" || len(items) == 0 {
 		return nil
 	}
-	items = items[max(0, len(items)-maxSpooled):]
+	lines, err := newest(items, maxFile)
+	if err != nil {
+		return err
+	}
 	dir := filepath.Dir(string(path))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("spool %d events: %w", len(items), err)
@@ -40,7 +47,7 @@ func (path FileSpool) Write(items []Item) error {
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // it is gone when all went well
 	w := bufio.NewWriter(f)
-	err = writeLines(w, items)
+	err = writeLines(w, lines)
 	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), string(path))
 	}
@@ -68,7 +75,10 @@ func (path FileSpool) Read() ([]Item, error) {
 
 // Encode packs the newest items into at most limit bytes, for a spool elsewhere, and tells how many did not fit.
 func Encode(items []Item, limit int) (data []byte, dropped int, err error) {
-	fit := items[max(0, len(items)-maxSpooled):]
+	fit, err := newest(items, maxPacked)
+	if err != nil {
+		return nil, len(items), err
+	}
 	for {
 		var out bytes.Buffer
 		w := gzip.NewWriter(&out)
@@ -84,7 +94,7 @@ func Encode(items []Item, limit int) (data []byte, dropped int, err error) {
 }
 
 // maxUnpacked bounds what a packed spool may hold, in bytes.
-const maxUnpacked = 64 << 20
+const maxUnpacked = 64 << 20 // earlier versions had no maxPacked
 
 // Decode reads what Encode has packed.
 func Decode(data []byte) ([]Item, error) {
@@ -95,10 +105,30 @@ func Decode(data []byte) ([]Item, error) {
 	return readLines(io.LimitReader(r, maxUnpacked)), nil
 }
 
-func writeLines(w io.Writer, items []Item) error {
-	out := json.NewEncoder(w)
-	for _, item := range items {
-		if err := out.Encode(item); err != nil {
+// newest encodes the newest items, the oldest of them first, up to a sum of bytes. What cannot be read again is left
+// out.
+func newest(items []Item, most int) (lines [][]byte, err error) {
+	sum := 0
+	for i := len(items) - 1; i >= 0 && len(lines) < maxSpooled; i-- {
+		line, err := json.Marshal(items[i])
+		if err != nil {
+			return nil, fmt.Errorf("encode %d events: %w", len(items), err)
+		}
+		if len(line) >= maxLine {
+			continue
+		}
+		if sum += len(line) + 1; sum > most {
+			break
+		}
+		lines = append(lines, append(line, '\n'))
+	}
+	slices.Reverse(lines)
+	return lines, nil
+}
+
+func writeLines(w io.Writer, lines [][]byte) error {
+	for _, line := range lines {
+		if _, err := w.Write(line); err != nil {
 			return err
 		}
 	}
