@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -24,10 +23,7 @@ const hookPrefix = "/hook/"
 func registerReceivers(m *kernel.Manager, s *secrets, policy providers.Policy, o Options) error {
 	known := newPaths()
 	m.Add(func(ctx context.Context) error { return known.follow(ctx, m) })
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: policy.Dialer().DialContext, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2,
-	}
-	if err := serveHooks(&hooks{m: m, paths: known, secrets: s, oidc: receivers.NewOIDC(transport)}, o); err != nil {
+	if err := serveHooks(&hooks{m: m, paths: known, secrets: s, oidc: receivers.NewOIDC(policy.Transport())}, o); err != nil {
 		return err
 	}
 	return kernel.Register(m, ReceiverKind(), &receiverController{secrets: m})

@@ -78,20 +78,27 @@ func newClient(c *Config) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	t := c.Policy.transport(http.ProxyFromEnvironment)
+	t.TLSClientConfig = files
+	if c.Proxy != nil {
+		t.Proxy, t.DialContext = http.ProxyURL(c.Proxy), c.Policy.Dialer().DialContext
+	}
+	return &http.Client{Transport: t, CheckRedirect: sameHost}, nil
+}
+
+// Transport keeps to the policy, and uses the proxy of the environment.
+func (p Policy) Transport() *http.Transport { return p.transport(http.ProxyFromEnvironment) }
+
+func (p Policy) transport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	t := &http.Transport{
-		DialContext: c.Policy.Dialer().DialContext, TLSClientConfig: files, ForceAttemptHTTP2: true,
+		Proxy: proxy, DialContext: p.Dialer().DialContext, ForceAttemptHTTP2: true,
 		TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 4,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	switch {
-	case c.Proxy != nil:
-		t.Proxy = http.ProxyURL(c.Proxy)
-	case c.Policy.PublicOnly:
-		t.Proxy, t.DialContext = c.Policy.viaOperator(http.ProxyFromEnvironment)
-	default:
-		t.Proxy = http.ProxyFromEnvironment
+	if p.PublicOnly {
+		t.Proxy, t.DialContext = p.viaOperator(proxy)
 	}
-	return &http.Client{Transport: t, CheckRedirect: sameHost}, nil
+	return t
 }
 
 // viaOperator lets the operator's own proxy be anywhere, and looks at the destination before the
