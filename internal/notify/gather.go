@@ -5,11 +5,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
-	"github.com/gitops-toolkit/flux/internal/notify/event"
 	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
 
@@ -21,7 +19,7 @@ type gatherer struct {
 	digests *digests
 	memory  *memory
 	// fire sends a failure to the Provider of the Alert that it names.
-	fire func(ctx context.Context, key types.NamespacedName, e *event.Event)
+	fire func(ctx context.Context, f alert.Failure)
 	put  func(dispatch.Item)
 	// prune forgets what Alerts and Providers have told that are gone.
 	prune func(ctx context.Context)
@@ -95,7 +93,7 @@ func (g *gatherer) due(ctx context.Context) time.Time {
 	now := time.Now()
 	failures, next := g.memory.Transitions.TakeDue(now)
 	for _, f := range failures {
-		g.fire(ctx, f.Alert, f.Event)
+		g.fire(ctx, f)
 	}
 	items, then := g.digests.takeDue(now)
 	for _, item := range items {

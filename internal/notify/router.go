@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -76,6 +77,7 @@ func (r *router) route(ctx context.Context, e *event.Event) error {
 		if err != nil {
 			log.Error(err, "failed to dispatch notification", "alert", alertKeys(a))
 			r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", e.Object(), err))
+			r.untold(a.UID, news, err)
 		}
 		if refusal == alert.NoCommit && !logged {
 			logged = true
@@ -116,7 +118,7 @@ func (r *router) dispatch(ctx context.Context, a *notificationv1.Alert, e *event
 	p := &notificationv1.Provider{}
 	key := providerOf(a)
 	if err := r.m.Client().Get(ctx, key, p); err != nil {
-		return "", fmt.Errorf("failed to read provider: %w", err)
+		return "", &providerError{err}
 	}
 	if p.Spec.Suspend {
 		return "", nil
@@ -153,15 +155,43 @@ func gathers(a *notificationv1.Alert, t providers.Type, e *event.Event) bool {
 }
 
 // fire sends a failure that has lasted for the threshold of its Alert.
-func (r *router) fire(ctx context.Context, key types.NamespacedName, e *event.Event) {
+func (r *router) fire(ctx context.Context, f alert.Failure) {
 	a := &notificationv1.Alert{}
-	if err := r.m.Client().Get(ctx, key, a); err != nil || a.Spec.Suspend {
+	err := r.m.Client().Get(ctx, f.Alert, a)
+	if apierrors.IsNotFound(err) {
 		return // nobody wants it any more
 	}
-	if _, err := r.dispatch(ctx, a, e); err != nil {
-		r.log.Error(err, "failed to dispatch notification", "alert", alertKeys(a), "eventInvolvedObject", e.InvolvedObject)
-		r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", e.Object(), err))
+	if err != nil || a.Spec.Suspend {
+		r.later(f.UID, f.Event)
+		return
 	}
+	if _, err := r.dispatch(ctx, a, f.Event); err != nil {
+		r.log.Error(err, "failed to dispatch notification", "alert", alertKeys(a), "eventInvolvedObject", f.Event.InvolvedObject)
+		r.outbox.warn(a, fmt.Sprintf("failed to dispatch notification for %s: %v", f.Event.Object(), err))
+		r.untold(a.UID, f.Event, err)
+	}
+}
+
+// fireAgain is when a failure is tried once more that could not be sent.
+const fireAgain = 20 * time.Second
+
+// providerError is that a Provider could not be read, which may pass: it may come after its Alert.
+type providerError struct{ err error }
+
+func (e *providerError) Error() string { return "failed to read provider: " + e.err.Error() }
+func (e *providerError) Unwrap() error { return e.err }
+
+// untold lets a failure that an Alert with transitions could not send come up again, where that may help.
+func (r *router) untold(alertUID types.UID, e *event.Event, err error) {
+	var passes *providerError
+	if e.Own(alert.KeyTransition) == alert.Fired && errors.As(err, &passes) {
+		r.later(alertUID, e)
+	}
+}
+
+func (r *router) later(alertUID types.UID, e *event.Event) {
+	r.gather.memory.Transitions.Untold(alertUID, e, time.Now().Add(fireAgain))
+	poke(r.gather.wake)
 }
 
 // resolve tells an Alert that an object of which it knows that it fails works again, or is no more. It returns false

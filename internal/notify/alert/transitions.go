@@ -20,8 +20,12 @@ const (
 	Resolved      = "resolved"
 )
 
-// maxFailures bounds the memory of Transitions.
-const maxFailures = 10_000
+const (
+	// maxFailures bounds the memory of Transitions.
+	maxFailures = 10_000
+	// noteEvery is how often it is worth writing that a failure which was sent still lasts.
+	noteEvery = 5 * time.Minute
+)
 
 // Transitions knows, for the Alerts that send only transitions, which objects fail and of which of
 // them that was sent. The zero value is ready.
@@ -39,8 +43,10 @@ type Failure struct {
 	Due time.Time `json:"due,omitzero"`
 	// At is when the latest event that tells of it came.
 	At time.Time `json:"at"`
-	// Event is the latest of those that tell of it.
+	// Event is the latest of those that tell of it, once it was sent in brief.
 	Event *event.Event `json:"event"`
+	// noted is At as it was last worth writing.
+	noted time.Time
 }
 
 // Failing is an object that is known to fail, and the Alert that knows.
@@ -62,7 +68,13 @@ func (t *Transitions) Observe(a *notificationv1.Alert, e *event.Event, now time.
 	case e.IsError() && failure == nil:
 		return t.begin(key, a, e, now)
 	case e.IsError():
-		failure.Event, failure.At, t.changed = e, now, true
+		failure.Event, failure.At = e, now
+		if failure.Due.IsZero() {
+			failure.Event = e.Brief()
+		}
+		if !failure.Due.IsZero() || now.Sub(failure.noted) > noteEvery {
+			failure.noted, t.changed = now, true
+		}
 		return nil
 	case !e.Succeeded():
 		return nil
@@ -109,13 +121,23 @@ func (t *Transitions) begin(key string, a *notificationv1.Alert, e *event.Event,
 	if t.failures == nil {
 		t.failures = map[string]*Failure{}
 	}
-	f := &Failure{Alert: types.NamespacedName{Namespace: a.Namespace, Name: a.Name}, UID: a.UID, At: now, Event: e}
+	f := &Failure{Alert: types.NamespacedName{Namespace: a.Namespace, Name: a.Name}, UID: a.UID, At: now, Event: e, noted: now}
 	t.failures[key], t.changed = f, true
 	if threshold := a.Spec.Transitions.Threshold; threshold != nil && threshold.Duration > 0 {
 		f.Due = now.Add(threshold.Duration)
 		return nil
 	}
+	f.Event = e.Brief()
 	return Marked(e, Fired)
+}
+
+// Untold takes back that a failure was sent: it is due once more, unless the object works again before.
+func (t *Transitions) Untold(alert types.UID, e *event.Event, due time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f := t.failures[string(alert)+"/"+e.Object()]; f != nil {
+		f.Event, f.Due, t.changed = e, due, true
+	}
 }
 
 // TakeDue returns the failures that have lasted long enough, as sent from now on, and when the next
@@ -129,6 +151,7 @@ func (t *Transitions) TakeDue(now time.Time) (due []Failure, next time.Time) {
 		case !f.Due.After(now):
 			f.Due, t.changed = time.Time{}, true
 			due = append(due, Failure{Alert: f.Alert, UID: f.UID, Event: Marked(f.Event, Fired)})
+			f.Event = f.Event.Brief()
 		case next.IsZero() || f.Due.Before(next):
 			next = f.Due
 		}
