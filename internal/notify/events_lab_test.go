@@ -81,19 +81,28 @@ func (l *lab) post(kind, name, severity, message string, metadata map[string]str
 func (l *lab) told(name, reason, text string) corev1.Event {
 	l.Helper()
 	for l.ctx.Err() == nil {
-		var list corev1.EventList
-		if err := l.c.List(l.ctx, &list, client.InNamespace(l.ns)); err != nil {
-			l.Fatal(err)
-		}
-		for _, e := range list.Items {
-			if e.InvolvedObject.Name == name && e.Reason == reason && strings.Contains(e.Message, text) {
-				return e
-			}
+		if e := l.find(name, reason, text); e != nil {
+			return *e
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	l.Fatalf("no event on %s says %s %q", name, reason, text)
 	return corev1.Event{}
+}
+
+// find returns the event that told waits for, nil if it is not there yet.
+func (l *lab) find(name, reason, text string) *corev1.Event {
+	l.Helper()
+	var list corev1.EventList
+	if err := l.c.List(l.ctx, &list, client.InNamespace(l.ns)); err != nil {
+		l.Fatal(err)
+	}
+	for i, e := range list.Items {
+		if e.InvolvedObject.Name == name && e.Reason == reason && strings.Contains(e.Message, text) {
+			return &list.Items[i]
+		}
+	}
+	return nil
 }
 
 func TestEvents(t *testing.T) {
