@@ -97,20 +97,3 @@ func TestAllEventsAreBounded(t *testing.T) {
 		}
 	})
 }
-
-// What is packed is bounded by what it is unpacked, too: texts that repeat themselves shrink a lot.
-func TestEncodeIsReadAsAWhole(t *testing.T) {
-	t.Parallel()
-	var items []Item
-	for i := range 400 {
-		items = append(items, large("p", "app", fmt.Sprint(i), 256<<10))
-	}
-	data, dropped, err := Encode(items, 560<<10)
-	if err != nil || dropped < 300 {
-		t.Fatalf("%d dropped, %v", dropped, err)
-	}
-	back, err := Decode(data)
-	if err != nil || len(back) != len(items)-dropped || back[len(back)-1].Event.Message != "399" {
-		t.Errorf("%d of %d items, %v", len(back), len(items)-dropped, err)
-	}
-}
