@@ -21,13 +21,13 @@ import (
 // cloud exchanges it. Without the gate the Alert's owner is told why not.
 func TestProviderIdentity(t *testing.T) {
 	t.Parallel()
-	logins := make(chan string, 100)
-	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		logins <- r.Header.Get("Authorization")
-		_, _ = w.Write([]byte(`{"value": []}`))
-	}))
-	t.Cleanup(host.Close)
 	for _, gate := range []bool{true, false} {
+		logins := make(chan string, 100)
+		host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			logins <- r.Header.Get("Authorization")
+			_, _ = w.Write([]byte(`{"value": []}`))
+		}))
+		t.Cleanup(host.Close)
 		fake := &cloudtest.Clouds{}
 		l := newLabWith(t, func(m *kernel.Manager, o *Options) {
 			o.Clouds = cloud.New(cloud.Options{Transport: fake, Mint: m.RequestToken, Getenv: func(string) string { return "" }})
