@@ -21,12 +21,16 @@ var errLeadership = errors.New("leader election lost")
 
 // LeaseName returns the name of a controller's lease; each shard has its own.
 func LeaseName(controller, watchLabelSelector string) string {
-	name := controller + "-leader-election"
+	return controller + "-leader-election" + ShardSuffix(watchLabelSelector)
+}
+
+// ShardSuffix ends the names of what each shard has for itself; it is empty where there is no selector.
+func ShardSuffix(watchLabelSelector string) string {
 	if watchLabelSelector == "" {
-		return name
+		return ""
 	}
 	sum := sha256.Sum256([]byte(watchLabelSelector))
-	return name + "-" + hex.EncodeToString(sum[:])[:8]
+	return "-" + hex.EncodeToString(sum[:])[:8]
 }
 
 // lead takes the leases of all controllers that ask for election, then works. The leases are

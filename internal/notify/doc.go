@@ -71,18 +71,14 @@ func Register(m *kernel.Manager, o Options) error {
 	secrets := newSecrets(m)
 	out := &outbox{m: m, senders: newSenders(m, secrets, policy, o), log: ctrllog.Log.WithName("event-server")}
 	router := newRouter(m, out)
-	kept := &keeper{
-		client: m.Client(), name: types.NamespacedName{Namespace: m.Settings().RuntimeNamespace, Name: notificationv1.MemoryName}, dir: o.Dir, log: out.log,
-	}
+	kept := &keeper{client: m.Client(), name: memoryName(m.Settings()), dir: o.Dir, log: out.log}
 	router.gather = newGatherer(router, out.senders.mails, kept)
 	events, err := serveEvents(router, o)
 	if err != nil {
 		return err
 	}
 	m.Add(func(ctx context.Context) error {
-		if err := kept.load(ctx); err != nil {
-			out.log.Error(err, "what an earlier process left was not read")
-		}
+		kept.begin(ctx)
 		defer router.gather.remember() // mails that were sent meanwhile too
 		return out.run(ctx, spool{kept}, untilClosed(events, router.gather.run))
 	})
@@ -90,6 +86,11 @@ func Register(m *kernel.Manager, o Options) error {
 		return err
 	}
 	return registerReceivers(m, secrets, policy, o)
+}
+
+// memoryName is the ConfigMap that outlives the pod; each shard has its own, as it has its own lease.
+func memoryName(s kernel.Settings) types.NamespacedName {
+	return types.NamespacedName{Namespace: s.RuntimeNamespace, Name: notificationv1.MemoryName + kernel.ShardSuffix(s.WatchLabelSelector)}
 }
 
 // mustArrive tells of items whose provider has to hear of them, and not only soon.

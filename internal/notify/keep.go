@@ -79,6 +79,17 @@ func (k *keeper) load(ctx context.Context) error {
 	}
 }
 
+// begin loads, and says what it means if that fails.
+func (k *keeper) begin(ctx context.Context) {
+	err := k.load(ctx)
+	switch {
+	case apierrors.IsForbidden(err):
+		k.log.Error(err, "what an earlier pod left is not known, and what this one leaves stays in it: let the controller get and update the ConfigMap", "configMap", k.name.String())
+	case err != nil:
+		k.log.Error(err, "what an earlier process left was not read")
+	}
+}
+
 // ensure reads the ConfigMap unless that has succeeded before.
 func (k *keeper) ensure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	notificationv1 "github.com/gitops-toolkit/flux/api/notification/v1beta3"
+	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/notify/alert"
 	"github.com/gitops-toolkit/flux/internal/notify/dispatch"
 	"github.com/gitops-toolkit/flux/internal/notify/event"
@@ -157,6 +160,56 @@ func TestNothingUnreadIsOverwritten(t *testing.T) {
 	items, err := s.Read()
 	if err != nil || len(items) != 2 || items[0].Event.Message != "first" || items[1].Event.Message != "second" {
 		t.Errorf("%d events are left, %v", len(items), err)
+	}
+}
+
+// Each shard keeps its own, named as its lease is.
+func TestMemoryOfShards(t *testing.T) {
+	t.Parallel()
+	settings := kernel.Defaults()
+	settings.RuntimeNamespace = "flux-system"
+	if got := memoryName(settings).String(); got != "flux-system/notification-controller-memory" {
+		t.Errorf("without shards it is %s", got)
+	}
+	settings.WatchLabelSelector = "sharding.fluxcd.io/key=shard1"
+	got := memoryName(settings).Name
+	if want := notificationv1.MemoryName + strings.TrimPrefix(kernel.LeaseName("c", settings.WatchLabelSelector), kernel.LeaseName("c", "")); got != want || got == notificationv1.MemoryName {
+		t.Errorf("of a shard it is %s, want %s", got, want)
+	}
+}
+
+// Without the right to the ConfigMap what is to be kept stays in the pod, and in the cluster as soon as that is allowed.
+func TestForbiddenMemory(t *testing.T) {
+	t.Parallel()
+	server := &oneMap{down: apierrors.NewForbidden(configMaps, "memory", nil)}
+	dir := t.TempDir()
+	a := &notificationv1.Alert{Spec: notificationv1.AlertSpec{Transitions: &notificationv1.Transitions{}}}
+	open := func() *memory {
+		k := server.keeper()
+		k.dir = dir
+		k.begin(t.Context())
+		m := newMemory(k)
+		if err := m.read(); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := open()
+	m.Transitions.Observe(a, failureOf("first"), time.Now())
+	if err := m.write(); err != nil {
+		t.Fatal(err)
+	}
+	m = open()
+	if m.Transitions.Observe(a, failureOf("first"), time.Now()) != nil {
+		t.Error("what was left in the pod is not known")
+	}
+	server.down = nil
+	m.Transitions.Observe(a, failureOf("second"), time.Now())
+	if err := m.write(); err != nil || server.kept == nil {
+		t.Errorf("it is not kept in the cluster: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%d files are left, %v", len(left), err)
 	}
 }
 
