@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"sync"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -17,38 +16,25 @@ type backoff struct {
 	least time.Duration
 	// schedule is how long an object may wait at most, 0 without a bound.
 	schedule func(reconcile.Request) time.Duration
-
-	mu sync.Mutex
-	// floor is what the next delay of an object is not to be below, such as the pause that a server asked for.
-	floor map[reconcile.Request]time.Duration
 }
 
 func newBackoff(least, most time.Duration, schedule func(reconcile.Request) time.Duration) *backoff {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](least, most)
-	return &backoff{TypedRateLimiter: limiter, least: least, schedule: schedule, floor: map[reconcile.Request]time.Duration{}}
+	return &backoff{TypedRateLimiter: limiter, least: least, schedule: schedule}
 }
 
 // When is how long the object waits for its next attempt.
 func (b *backoff) When(r reconcile.Request) time.Duration {
 	delay := b.TypedRateLimiter.When(r)
 	if limit := b.schedule(r); limit > 0 && delay > limit {
-		delay = max(limit, b.least)
+		return max(limit, b.least)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delay = max(delay, b.floor[r])
-	delete(b.floor, r)
 	return delay
 }
 
-// atLeast holds the next delay of an object up.
-func (b *backoff) atLeast(r reconcile.Request, delay time.Duration) {
-	if delay <= 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.floor[r] = delay
+// pause is When, and no less than a server has asked for.
+func (b *backoff) pause(r reconcile.Request, asked time.Duration) time.Duration {
+	return max(b.When(r), asked)
 }
 
 // Forget is what the queue calls after each pass without error; it does nothing.

@@ -223,8 +223,7 @@ func TestBackoffKeepsThePauseThatWasAskedFor(t *testing.T) {
 	b := newBackoff(40*time.Millisecond, time.Hour, func(reconcile.Request) time.Duration { return 300 * time.Millisecond })
 	var got []time.Duration
 	for _, pause := range []time.Duration{100, 100, 100, 0, 900, 0} {
-		b.atLeast(reconcile.Request{}, pause*time.Millisecond)
-		got = append(got, b.When(reconcile.Request{})/time.Millisecond)
+		got = append(got, b.pause(reconcile.Request{}, pause*time.Millisecond)/time.Millisecond)
 	}
 	if want := []time.Duration{100, 100, 160, 300, 900, 300}; !slices.Equal(got, want) {
 		t.Errorf("delays %v, want %v: never below the pause, growing beyond it", got, want)

@@ -146,25 +146,31 @@ func (e *engine) plan(p *pass, o Outcome, took time.Duration) (reconcile.Result,
 	p.setDue(time.Time{})
 	e.lookAgain(p)
 	if o.ExponentialBackoff && o.Err != nil {
-		e.backoff.atLeast(req, o.After)
-		return reconcile.Result{}, o.Err
+		if o.After <= 0 {
+			return reconcile.Result{}, o.Err
+		}
+		return e.later(p, o, took, e.backoff.pause(req, o.After)), nil
 	}
 	e.backoff.succeeded(req)
 	if o.Verdict == VerdictStalled {
 		return reconcile.Result{}, reconcile.TerminalError(o.Err)
 	}
-	after := delay(p.object, o, e.m.settings)
+	return e.later(p, o, took, delay(p.object, o, e.m.settings)), nil
+}
+
+// later lets the object come again after a while, not at all after none.
+func (e *engine) later(p *pass, o Outcome, took, after time.Duration) reconcile.Result {
 	e.logOutcome(p, o, took, after)
 	if o.Immediate {
 		high := priorityUrgent
-		return reconcile.Result{RequeueAfter: time.Millisecond, Priority: &high}, nil
+		return reconcile.Result{RequeueAfter: time.Millisecond, Priority: &high}
 	}
 	if after <= 0 {
-		return reconcile.Result{}, nil
+		return reconcile.Result{}
 	}
 	p.setDue(time.Now().Add(after))
 	low := priorityPeriodic
-	return reconcile.Result{RequeueAfter: after, Priority: &low}, nil
+	return reconcile.Result{RequeueAfter: after, Priority: &low}
 }
 
 // lookAgain wakes the object for what came while its job ran, which the job cannot have seen.
