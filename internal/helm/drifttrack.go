@@ -44,22 +44,13 @@ func (c *controller) startTracker() *tracker.Tracker {
 		if err != nil {
 			return // every release will tell the same cause
 		}
+		c.notices.Wake = func(key tracker.Key) { c.m.Wake(groupKind, types.NamespacedName(key)) }
 		c.tracker = tracker.New(c.ctx, tracker.Options{
 			Client: cluster.Apply(), FieldManager: kube.FieldManager, OverrideManagers: c.OverrideManagers, OwnerGroup: groupKind.Group, Updates: true,
-			Notify: c.notifyDrift, Fight: c.notifyFight, Log: func(message string, kv ...any) { c.m.Log().Info(message, kv...) },
+			Notify: c.notices.Drift, Fight: c.notices.Fight, Log: func(message string, kv ...any) { c.m.Log().Info(message, kv...) },
 		})
 	})
 	return c.tracker
-}
-
-func (c *controller) notifyDrift(key tracker.Key) {
-	c.notices.Drift(key)
-	c.m.Wake(groupKind, types.NamespacedName(key))
-}
-
-func (c *controller) notifyFight(key tracker.Key, d tracker.Drift) {
-	c.notices.Fight(key, d)
-	c.m.Wake(groupKind, types.NamespacedName(key))
 }
 
 // watchFor follows the objects of a release that asks for it, in the controller's own cluster.

@@ -89,16 +89,6 @@ func (tr *tracking) digest() string {
 	return tr.owner.Digest()
 }
 
-func (c *controller) notifyDrift(key tracker.Key) {
-	c.notices.Drift(key)
-	c.m.Wake(groupKind, types.NamespacedName(key))
-}
-
-func (c *controller) notifyFight(key tracker.Key, d tracker.Drift) {
-	c.notices.Fight(key, d)
-	c.m.Wake(groupKind, types.NamespacedName(key))
-}
-
 // startTracker starts the tracker when it is first needed: a process that does not lead watches nothing.
 func (c *controller) startTracker() *tracker.Tracker {
 	c.trackerOnce.Do(func() {
@@ -110,9 +100,10 @@ func (c *controller) startTracker() *tracker.Tracker {
 		if err != nil {
 			return // every Kustomization will tell the same cause when it is applied
 		}
+		c.notices.Wake = func(key tracker.Key) { c.m.Wake(groupKind, types.NamespacedName(key)) }
 		c.tracker = tracker.New(c.ctx, tracker.Options{
 			Client: client, FieldManager: FieldManager, OverrideManagers: c.OverrideManagers, OwnerGroup: groupKind.Group,
-			Notify: c.notifyDrift, Fight: c.notifyFight, Log: c.logTracker, FullPassInterval: c.FullPassInterval,
+			Notify: c.notices.Drift, Fight: c.notices.Fight, Log: c.logTracker, FullPassInterval: c.FullPassInterval,
 			Seen: func(key tracker.Key, id apply.ID) { c.vigil.Touch(health.Key(key), id) },
 		})
 	})

@@ -8,8 +8,12 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply"
 )
 
-// Notices keep what owners are to be told until they ask. The zero value is ready; it is safe for concurrent use.
+// Notices keep what owners are to be told until they ask; Drift and Fight serve as those of Options. It is safe for
+// concurrent use.
 type Notices struct {
+	// Wake makes an owner ask; it is set before the tracker is made.
+	Wake func(Key)
+
 	mu     sync.Mutex
 	drift  map[Key]bool
 	fights map[Key][]Drift
@@ -18,21 +22,23 @@ type Notices struct {
 // Drift notes that an owner should look at its objects.
 func (n *Notices) Drift(key Key) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.drift == nil {
 		n.drift = map[Key]bool{}
 	}
 	n.drift[key] = true
+	n.mu.Unlock()
+	n.Wake(key)
 }
 
 // Fight notes that somebody takes back what an owner has put back.
 func (n *Notices) Fight(key Key, d Drift) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.fights == nil {
 		n.fights = map[Key][]Drift{}
 	}
 	n.fights[key] = append(n.fights[key], d)
+	n.mu.Unlock()
+	n.Wake(key)
 }
 
 // Take returns what there is to be told, once.
