@@ -88,40 +88,36 @@ func kustomization(s *session.Session) *cobra.Command {
 }
 
 func helmRelease(s *session.Session) *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
+	return whole(s, &cobra.Command{
 		Use:               "helmrelease [name]",
 		Aliases:           []string{"hr"},
 		Short:             "Print what a HelmRelease has released",
 		Example:           "  flux tree helmrelease podinfo",
-		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: session.CompleteNames(s, kinds.HelmRelease.Resource),
-	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "format: a drawing when empty, json or yaml")
-	cmd.RunE = s.Run(func(ctx context.Context, c *cluster.Client, args []string) error {
-		b := &builder{client: c, expanded: map[Identity]bool{}, kinds: s.Discovery(c)}
-		node := &Node{Resource: identify(kinds.HelmRelease, s.Namespace, args[0])}
-		if err := b.release(ctx, node); err != nil {
-			return err
-		}
-		return write(s.Out, output, node)
+	}, func(ctx context.Context, b *builder, name string) (*Node, error) {
+		node := &Node{Resource: identify(kinds.HelmRelease, s.Namespace, name)}
+		return node, b.release(ctx, node)
 	})
-	return cmd
 }
 
 func generator(s *session.Session) *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
+	return whole(s, &cobra.Command{
 		Use:               "generator [name]",
 		Short:             "Print the artifacts of an ArtifactGenerator",
 		Example:           "  flux tree artifact generator my-generator",
-		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: session.CompleteNames(s, kinds.ArtifactGenerator.Resource),
-	}
+	}, func(ctx context.Context, b *builder, name string) (*Node, error) {
+		return b.generator(ctx, s.Namespace, name)
+	})
+}
+
+// whole lets a command print the tree of the one object that it names.
+func whole(s *session.Session, cmd *cobra.Command, find func(ctx context.Context, b *builder, name string) (*Node, error)) *cobra.Command {
+	var output string
+	cmd.Args = cobra.ExactArgs(1)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "format: a drawing when empty, json or yaml")
 	cmd.RunE = s.Run(func(ctx context.Context, c *cluster.Client, args []string) error {
-		b := &builder{client: c, expanded: map[Identity]bool{}}
-		node, err := b.generator(ctx, s.Namespace, args[0])
+		node, err := find(ctx, &builder{client: c, expanded: map[Identity]bool{}, kinds: s.Discovery(c)}, args[0])
 		if err != nil {
 			return err
 		}
