@@ -280,10 +280,7 @@ func oneOfTenThousand(ctx context.Context, w *world) ([]figure, error) {
 	if err := w.warm(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.settle(ctx); err != nil {
-		return nil, err
-	}
-	idle, err := w.source.AnonBytes()
+	idle, err := w.idle(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -48,10 +48,7 @@ func hundredOfOne(ctx context.Context, w *world) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.settle(ctx); err != nil {
-		return nil, err
-	}
-	idle, err := w.source.AnonBytes()
+	idle, err := w.idle(ctx)
 	if err != nil {
 		return nil, err
 	}

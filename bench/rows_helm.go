@@ -132,10 +132,7 @@ func largeIndex(ctx context.Context, w *world) ([]figure, error) {
 	text := strings.NewReplacer("https://charts.example.com", server.URL, indextest.Digest, fmt.Sprintf("%x", sha256.Sum256(packed))).
 		Replace(indextest.Generate(indexSize, indexCharts))
 	server.set(text)
-	if err := w.settle(ctx); err != nil {
-		return nil, err
-	}
-	idle, err := w.source.AnonBytes()
+	idle, err := w.idle(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -214,10 +214,7 @@ func bucketPoll(ctx context.Context, w *world) ([]figure, error) {
 			return nil, err
 		}
 	}
-	if err := w.settle(ctx); err != nil {
-		return nil, err
-	}
-	idle, err := w.source.AnonBytes()
+	idle, err := w.idle(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -256,6 +256,14 @@ func conditionStatus(o *unstructured.Unstructured, kind string) string {
 	return ""
 }
 
+// idle is the memory of source-controller in bytes, once nothing happens any more.
+func (w *world) idle(ctx context.Context) (int64, error) {
+	if err := w.settle(ctx); err != nil {
+		return 0, err
+	}
+	return w.source.AnonBytes()
+}
+
 // settle waits until the controllers have made no request for a while, so that a row is charged
 // for all that it caused.
 func (w *world) settle(ctx context.Context) error {
