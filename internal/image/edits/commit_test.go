@@ -61,16 +61,22 @@ func randomFleet(seed uint64, files int) fleet {
 	return f
 }
 
-// TestACommitTouchesOnlyMarkedValues makes real commits in real repositories. What git says of them is held, byte for byte,
-// against what the author of the files knows.
-func TestACommitTouchesOnlyMarkedValues(t *testing.T) {
-	t.Parallel()
+func serverAndStore(t *testing.T) (*git.Server, *gitrepo.Store) {
+	t.Helper()
 	srv, err := git.Start(git.Options{Root: t.TempDir(), HTTP: git.AnyPort})
 	must(t, err)
 	t.Cleanup(func() { _ = srv.Close() })
 	store, err := gitrepo.NewStore(t.TempDir(), gitrepo.Options{})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
+	return srv, store
+}
+
+// TestACommitTouchesOnlyMarkedValues makes real commits in real repositories. What git says of them is held, byte for byte,
+// against what the author of the files knows.
+func TestACommitTouchesOnlyMarkedValues(t *testing.T) {
+	t.Parallel()
+	srv, store := serverAndStore(t)
 	finder := &edits.Finder{}
 	for seed := range uint64(5) {
 		name := fmt.Sprintf("fleet%d", seed)
@@ -144,12 +150,7 @@ func commitUpdates(t *testing.T, store *gitrepo.Store, remote gitrepo.Remote, fi
 // TestLargeFiles are told if they have markers, and otherwise passed over.
 func TestLargeFiles(t *testing.T) {
 	t.Parallel()
-	srv, err := git.Start(git.Options{Root: t.TempDir(), HTTP: git.AnyPort})
-	must(t, err)
-	t.Cleanup(func() { _ = srv.Close() })
-	store, err := gitrepo.NewStore(t.TempDir(), gitrepo.Options{})
-	must(t, err)
-	t.Cleanup(func() { _ = store.Close() })
+	srv, store := serverAndStore(t)
 	repo, err := srv.Create("fleet", "main")
 	must(t, err)
 	large := string(bytes.Repeat([]byte("# a line of no meaning\n"), 17<<20/23+1))
