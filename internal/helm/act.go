@@ -43,8 +43,7 @@ func (a *attempt) take(ctx context.Context, next step, why string) *kernel.Outco
 	case stepUnlock:
 		return a.unlock()
 	case stepFinishRemove:
-		_, err := a.runner.UninstallNow(ctx)
-		return a.plain("finish the uninstall", err)
+		return a.finishRemove(ctx)
 	case stepAdopt:
 		return a.adopt(ctx)
 	case stepRollback:
@@ -57,12 +56,14 @@ func (a *attempt) take(ctx context.Context, next step, why string) *kernel.Outco
 		return a.drift(ctx)
 	case stepStall:
 		return a.stall()
+	case stepYield:
+		return a.yield(ctx)
 	case stepNoTarget:
 		//lint:ignore ST1005 the text of the tables
 		err := errors.New("Failed to perform remediation: missing target release for rollback: cannot remediate failed release")
 		return stop(a.stalled(noRollbackTarget, err))
 	}
-	return a.end(why)
+	return a.end(ctx, why)
 }
 
 // plain ends the attempt when a step fails that has no condition of its own.
@@ -88,7 +89,7 @@ func (a *attempt) install(ctx context.Context) *kernel.Outcome {
 	}
 	status := &a.hr.Status
 	if a.unreadable {
-		if err := a.runner.Storage.DeleteBroken(); err != nil {
+		if err := a.runner.Storage.DeleteBroken(0); err != nil {
 			return a.plain("remove records from Helm's storage that cannot be read", err)
 		}
 	}
@@ -121,8 +122,13 @@ func (a *attempt) upgrade(ctx context.Context, why string) *kernel.Outcome {
 	}
 	a.startRelease(actionUpgrade)
 	started := time.Now()
-	_, err := a.runner.UpgradeWith(ctx, a.last, a.chart, a.values)
+	rel, err := a.runner.UpgradeWith(ctx, a.last, a.chart, a.values)
 	a.endRelease(started)
+	if err == nil && rel != nil && a.unreadable {
+		if err := a.runner.Storage.DeleteBroken(rel.Version); err != nil {
+			a.req.Log.Info("a record that cannot be read was not removed from Helm's storage", "cause", err.Error())
+		}
+	}
 	return a.released(ctx, actionUpgrade, err)
 }
 
@@ -320,6 +326,18 @@ func (a *attempt) remove(ctx context.Context) *kernel.Outcome {
 	}
 	a.hr.Status.Inventory = nil
 	return a.remediated(uninstallSucceeded, what+" succeeded", a.again() || a.hr.Status.LastAttemptedReleaseAction == actionUpgrade && a.installsLeft())
+}
+
+// finishRemove brings an uninstall to its end that was interrupted, or that failed half-way.
+func (a *attempt) finishRemove(ctx context.Context) *kernel.Outcome {
+	_, err := a.runner.UninstallNow(ctx)
+	if action.Cancelled(err) {
+		return a.cancelled()
+	}
+	if c := a.condition(helmv2.RemediatedCondition); err == nil && c != nil && c.Reason == uninstallFailed {
+		a.forget(helmv2.RemediatedCondition)
+	}
+	return a.plain("finish the uninstall", err)
 }
 
 func (a *attempt) installsLeft() bool {

@@ -136,7 +136,7 @@ func (a *attempt) run(ctx context.Context) kernel.Outcome {
 			return kernel.Failed("StateError", fmt.Errorf("could not determine release state: %w", err)).WithMessage(
 				"Could not determine release state: " + err.Error()).Backoff()
 		}
-		next, why := decide(a.facts())
+		next, why := decide(a.facts(ctx))
 		a.req.Log.V(1).Info("next step", "step", string(next), "because", why)
 		if outcome := a.take(ctx, next, why); outcome != nil {
 			return *outcome

@@ -43,6 +43,8 @@ const (
 	stepStall step = "stall"
 	// stepNoTarget: there is no release to go back to.
 	stepNoTarget step = "no rollback target"
+	// stepYield: the release belongs to another HelmRelease.
+	stepYield step = "yield"
 	// stepEnd: the attempt is over, because the release is in sync or this attempt has had its turn.
 	stepEnd step = "end"
 )
@@ -55,8 +57,9 @@ type facts struct {
 	unreadable bool
 	// recognised says that the newest snapshot in the history is of exactly this revision; recorded that there is one.
 	recognised, recorded bool
-	// ours says that the revision was made by this HelmRelease for the present desire.
-	ours bool
+	// ours says that the revision was made by this HelmRelease for the present desire, claimed that it was made by another
+	// which means the same release, and has it.
+	ours, claimed bool
 	// chart, values and rendering tell whether the release is what is wanted.
 	chart, values, rendering bool
 	// tests says that tests are to run, tested that they have, testFailed that one failed and that matters.
@@ -93,14 +96,12 @@ func locked(status string) bool { return status != "" && !settledStatuses[status
 // stateOf tells what state a release is in.
 func stateOf(f facts) state {
 	switch {
-	case f.status == "" && !f.unreadable, f.status == "uninstalled" && !f.unreadable:
-		return stateAbsent
+	case f.status == "", f.status == "uninstalled":
+		return stateAbsent // also where a newer record cannot be read: the install writes over it
 	case f.status == "uninstalling":
 		return stateUninstalling
 	case locked(f.status):
 		return stateLocked
-	case f.status == "":
-		return stateAbsent // nothing but records that cannot be read
 	case f.unreadable:
 		return stateUnmanaged
 	case !f.recognised && f.ours:
@@ -131,6 +132,9 @@ func decide(f facts) (step, string) {
 	case stateUnrecorded:
 		return f.once(stepAdopt, "the release was made for what is wanted, and its record was lost")
 	case stateUnmanaged:
+		if f.claimed && !f.forced {
+			return stepYield, "the release belongs to another HelmRelease"
+		}
 		return f.once(stepUpgrade, "the release was made or changed by somebody else")
 	case stateFailed:
 		return f.once(f.remedy())

@@ -25,6 +25,7 @@ func TestDecide(t *testing.T) {
 		"nothing but unreadable records":                 {func(f *facts) { f.status = ""; f.unreadable = true }, stepInstall},
 		"a newer record is unreadable":                   {func(f *facts) { f.unreadable = true }, stepUpgrade},
 		"superseded, and a newer record is unreadable":   {func(f *facts) { f.status = "superseded"; f.unreadable = true }, stepUpgrade},
+		"uninstalled, and a newer record is unreadable":  {func(f *facts) { f.status = "uninstalled"; f.unreadable = true }, stepInstall},
 		"half uninstalled":                               {func(f *facts) { f.status = "uninstalling" }, stepFinishRemove},
 		"half uninstalled for the second time":           {func(f *facts) { f.status = "uninstalling"; f.had[stepFinishRemove] = true }, stepEnd},
 		"pending install":                                {func(f *facts) { f.status = "pending-install" }, stepUnlock},
@@ -34,6 +35,8 @@ func TestDecide(t *testing.T) {
 		"pending, and unknown to the history":            {func(f *facts) { f.status = "pending-upgrade"; f.recognised = false }, stepUnlock},
 		"made by helm":                                   {func(f *facts) { f.recognised = false; f.recorded = false }, stepUpgrade},
 		"changed by helm":                                {func(f *facts) { f.recognised = false }, stepUpgrade},
+		"made by another HelmRelease":                    {func(f *facts) { f.recognised = false; f.claimed = true }, stepYield},
+		"made by another HelmRelease, forced":            {func(f *facts) { f.recognised = false; f.claimed, f.forced = true, true }, stepUpgrade},
 		"ours, record lost":                              {func(f *facts) { f.recognised = false; f.ours = true }, stepAdopt},
 		"failed and unknown to the history":              {func(f *facts) { f.status = "failed"; f.recognised = false; f.failures = 1 }, stepUpgrade},
 		"superseded only: the newest was deleted":        {func(f *facts) { f.status = "superseded" }, stepUpgrade},
@@ -99,17 +102,17 @@ func TestEveryAttemptEnds(t *testing.T) {
 	t.Parallel()
 	statuses := []string{"", "deployed", "failed", "superseded", "uninstalled", "uninstalling", "pending-install", "pending-upgrade", "pending-rollback", "unknown"}
 	for _, status := range statuses {
-		for bits := range 1 << 14 {
+		for bits := range 1 << 15 {
 			bit := func(n int) bool { return bits&(1<<n) != 0 }
 			f := facts{
 				status: status, recognised: bit(0), chart: bit(1), values: bit(2), tests: bit(3), tested: bit(4), testFailed: bit(5),
 				retryOnFailure: bit(6), remediateLast: bit(7), removes: bit(8), target: bit(9), forced: bit(10), drift: bit(11),
-				installExhausted: bit(12), upgradeExhausted: bit(12), unreadable: bit(13), rendering: true, action: actionUpgrade, failures: 1, had: map[step]bool{},
+				installExhausted: bit(12), upgradeExhausted: bit(12), unreadable: bit(13), claimed: bit(14), rendering: true, action: actionUpgrade, failures: 1, had: map[step]bool{},
 			}
 			rounds := 0
 			for ; rounds < maxRounds; rounds++ {
 				next, _ := decide(f)
-				if next == stepEnd || next == stepStall || next == stepNoTarget {
+				if next == stepEnd || next == stepStall || next == stepNoTarget || next == stepYield {
 					break
 				}
 				f.had[next] = true // and nothing changes: the worst that can happen

@@ -88,7 +88,7 @@ func (d *compared) line() string {
 func (a *attempt) lookAgain(ctx context.Context) *kernel.Outcome {
 	status := &a.hr.Status
 	latest := status.History.Latest()
-	if latest == nil {
+	if latest == nil || a.summary() == nil {
 		return nil
 	}
 	if stopped := a.connect(ctx); stopped != nil {
@@ -304,16 +304,19 @@ func boolInt(b bool) int {
 // correctOne applies an object on the server, or patches it where the release was made from the client's side.
 func (a *attempt) correctOne(ctx context.Context, d *compared) error {
 	var answer *unstructured.Unstructured
-	var err error
+	rules, err := ignoreRules(a.hr.Spec.DriftDetection.Ignore)
+	if err != nil {
+		return err
+	}
 	if d.live == nil || a.last.ApplyMethod == string(helm.ApplyMethodServerSideApply) {
 		wanted := d.wanted
 		if d.ignored && d.live != nil {
-			wanted = withLive(d, mustRules(a.hr.Spec.DriftDetection.Ignore))
+			wanted = withLive(d.wanted, d, rules)
 		}
 		answer, err = d.resource.Apply(ctx, d.ref.Name, wanted, metav1.ApplyOptions{FieldManager: kube.FieldManager, Force: true})
 	} else {
 		var patch []byte
-		if patch, err = mergePatch(d); err == nil {
+		if patch, err = mergePatch(d, rules); err == nil {
 			answer, err = d.resource.Patch(ctx, d.ref.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
 		}
 	}

@@ -56,6 +56,31 @@ func TestDriftIsPutBackAtOnce(t *testing.T) {
 	}
 }
 
+// What others may change stays when another field of the same object is put back, whichever side applied it.
+func TestIgnoredFieldsStay(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	for name, serverSide := range map[string]bool{"server": true, "client": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := l.with(t)
+			l.create(name, func(s *helmv2.HelmReleaseSpec) {
+				s.DriftDetection = &helmv2.DriftDetection{Mode: "enabled", Ignore: []meta.IgnoreRule{{Paths: []string{"/data/revision"}}}}
+				s.Install = &helmv2.Install{ServerSideApply: &serverSide}
+			})
+			l.ready(name, 1)
+			l.edit(name, "revision", "theirs")
+			l.edit(name, "message", "edited")
+			l.request(name)
+			l.waitFor("the message to be put back", func(context.Context) bool { return l.configMap(name)["message"] == "hello" })
+			if got := l.configMap(name)["revision"]; got != "theirs" {
+				t.Errorf("the field that others may change is %q", got)
+			}
+		})
+	}
+}
+
 func TestDriftIsReported(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

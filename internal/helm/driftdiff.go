@@ -117,15 +117,6 @@ func ignoreRules(in []meta.IgnoreRule) ([]ignoreRule, error) {
 	return out, nil
 }
 
-// mustRules is for rules that have been read before.
-func mustRules(in []meta.IgnoreRule) []ignoreRule {
-	rules, err := ignoreRules(in)
-	if err != nil {
-		return nil
-	}
-	return rules
-}
-
 func (r *ignoreRule) aim(t *meta.Selector) error {
 	for _, f := range []struct {
 		into *(*regexp.Regexp)
@@ -231,9 +222,9 @@ func at(in any, path []string) (any, bool) {
 	return in, true
 }
 
-// withLive returns what is wanted of an object, with the ignored fields as they are.
-func withLive(d *compared, rules []ignoreRule) *unstructured.Unstructured {
-	out := d.wanted.DeepCopy()
+// withLive returns an object with the ignored fields as they are.
+func withLive(o *unstructured.Unstructured, d *compared, rules []ignoreRule) *unstructured.Unstructured {
+	out := o.DeepCopy()
 	paths, _ := pathsFor(rules, d.wanted)
 	for _, path := range paths {
 		value, ok := at(d.live.Object, path)
@@ -242,21 +233,31 @@ func withLive(d *compared, rules []ignoreRule) *unstructured.Unstructured {
 			continue
 		}
 		if parent, found := at(out.Object, path[:len(path)-1]); found {
-			if m, isMap := parent.(map[string]any); isMap {
-				m[path[len(path)-1]] = value
-			}
+			put(parent, path[len(path)-1], value)
 		}
 	}
 	return out
 }
 
-// mergePatch leads from what is to what would be, the fields that do not count left out.
-func mergePatch(d *compared) ([]byte, error) {
+// put sets a child of a map, or of a list that is long enough.
+func put(parent any, key string, value any) {
+	switch p := parent.(type) {
+	case map[string]any:
+		p[key] = value
+	case []any:
+		if n, err := strconv.Atoi(key); err == nil && n >= 0 && n < len(p) {
+			p[n] = value
+		}
+	}
+}
+
+// mergePatch leads from what is to what would be, but for the fields that others may change.
+func mergePatch(d *compared, rules []ignoreRule) ([]byte, error) {
 	is, err := json.Marshal(content(d.live, nil))
 	if err != nil {
 		return nil, err
 	}
-	would, err := json.Marshal(content(d.dry, nil))
+	would, err := json.Marshal(content(withLive(d.dry, d, rules), nil))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"helm.sh/helm/v4/pkg/storage/driver"
 	corev1 "k8s.io/api/core/v1"
@@ -29,9 +30,6 @@ func (c *controller) Finalize(ctx context.Context, req *request) kernel.Outcome 
 	if req.Object.Spec.Suspend {
 		return kernel.Done("", "")
 	}
-	if req.Object.Status.StorageNamespace == "" {
-		return c.finished(ctx, req)
-	}
 	if req.Job != nil && !req.Job.Superseded && req.Job.Key == finalizeKey {
 		if done, ok := req.Job.Value.(*ended); ok && done != nil && done.outcome.Verdict == kernel.VerdictDone {
 			return c.finished(ctx, req)
@@ -52,7 +50,11 @@ func (c *controller) Finalize(ctx context.Context, req *request) kernel.Outcome 
 
 // finished deletes the HelmChart and lets the object go.
 func (c *controller) finished(ctx context.Context, req *request) kernel.Outcome {
-	if full := req.Object.Status.HelmChart; full != "" {
+	full := req.Object.Status.HelmChart
+	if full == "" && req.Object.Spec.Chart != nil { // a process that was killed may have made it before it could say so
+		full = chartNamespace(req.Object) + "/" + chartObjectName(req.Object)
+	}
+	if full != "" {
 		if err := c.deleteHelmChart(ctx, req.Object, full); err != nil {
 			return kernel.Failed(chartSyncErr, fmt.Errorf("failed to delete HelmChart '%s': %w", full, err)).Backoff()
 		}
@@ -69,6 +71,9 @@ func (a *attempt) finalize(ctx context.Context) kernel.Outcome {
 		a.req.Log.Info("the release is left where it is: " + gone)
 		return kernel.Done("", "")
 	}
+	if a.hr.Status.StorageNamespace == "" && !a.begun(ctx) {
+		return kernel.Done("", "")
+	}
 	if stopped := a.connect(ctx); stopped != nil {
 		return *stopped
 	}
@@ -76,6 +81,9 @@ func (a *attempt) finalize(ctx context.Context) kernel.Outcome {
 		a.runner.Name, a.runner.Namespace = latest.Name, latest.Namespace
 	}
 	a.runner.Storage = store.New(a.runner.Cluster.Core().Secrets(a.hr.Status.StorageNamespace), a.runner.Name, a.record)
+	if a.leftTo(ctx, a.runner, a.hr.Status.StorageNamespace) {
+		return kernel.Done("", "")
+	}
 	a.begin("uninstall", a.hr.GetTimeout(), action.Uninstall)
 	reason, message, err := a.uninstall(ctx, a.runner)
 	if action.Cancelled(err) {
@@ -88,6 +96,26 @@ func (a *attempt) finalize(ctx context.Context) kernel.Outcome {
 	}
 	a.req.Event(kernel.Normal(reason, message, a.metadata()))
 	return kernel.Done("", "")
+}
+
+// lookTimeout bounds the look for a release that the status does not tell of.
+const lookTimeout = 10 * time.Second
+
+// begun tells whether a process that was killed had begun to install before it could say so in the status. Where that
+// cannot be found out nothing was begun: an object that was never released must not wait for a cluster to be deleted.
+func (a *attempt) begun(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if a.connect(ctx) != nil {
+		return false
+	}
+	revisions, _, err := a.runner.Storage.Load(ctx)
+	if err != nil || len(revisions) == 0 {
+		return false
+	}
+	a.last = revisions[0]
+	a.hr.Status.StorageNamespace = action.StorageNamespace(a.hr)
+	return a.marked()
 }
 
 // accessGone says what is missing to reach the release at all: then nobody can uninstall it, and the object must not
@@ -127,8 +155,13 @@ func (a *attempt) uninstall(ctx context.Context, r *action.Runner) (reason, mess
 		about = fmt.Sprintf("release %s with chart %s", name, release.VersionedChart(latest))
 	}
 	_, err = r.UninstallNow(ctx)
+	if notThere(err) && latest != nil {
+		if lost, restoreErr := r.Storage.Restore(ctx, latest.Version); restoreErr == nil && lost {
+			_, err = r.UninstallNow(ctx)
+		}
+	}
 	switch {
-	case errors.Is(err, driver.ErrReleaseNotFound) || err != nil && strings.Contains(err.Error(), "Release not loaded"):
+	case notThere(err):
 		return uninstallSucceeded, fmt.Sprintf("Release %s was not found, assuming it is uninstalled", name), nil
 	case err != nil && strings.Contains(err.Error(), "is already deleted"):
 		return uninstallSucceeded, fmt.Sprintf("Release %s was already uninstalled", name), nil
@@ -136,4 +169,9 @@ func (a *attempt) uninstall(ctx context.Context, r *action.Runner) (reason, mess
 		return uninstallFailed, fmt.Sprintf("Helm uninstall failed for %s: %s", about, err), err
 	}
 	return uninstallSucceeded, "Helm uninstall succeeded for " + about, nil
+}
+
+// notThere tells whether an uninstall failed because there is no release.
+func notThere(err error) bool {
+	return errors.Is(err, driver.ErrReleaseNotFound) || err != nil && strings.Contains(err.Error(), "Release not loaded")
 }

@@ -2,6 +2,7 @@ package helm
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	helm "helm.sh/helm/v4/pkg/release/v1"
@@ -19,7 +20,7 @@ import (
 // observe reads Helm's storage: the first time from the server, after that from what our own writes left.
 func (a *attempt) observe(ctx context.Context) error {
 	if a.revisions == nil {
-		revisions, broken, err := a.runner.Storage.Load(ctx)
+		revisions, broken, err := a.load(ctx)
 		if err != nil {
 			return err
 		}
@@ -41,6 +42,21 @@ func (a *attempt) observe(ctx context.Context) error {
 	return nil
 }
 
+// load lists what is in Helm's storage, a record that lost its labels included.
+func (a *attempt) load(ctx context.Context) (revisions []*helm.Release, broken map[int]error, err error) {
+	revisions, broken, err = a.runner.Storage.Load(ctx)
+	latest := a.hr.Status.History.Latest()
+	if err != nil || latest == nil || broken[latest.Version] != nil || slices.ContainsFunc(revisions, func(r *helm.Release) bool { return r.Version >= latest.Version }) {
+		return revisions, broken, err
+	}
+	lost, err := a.runner.Storage.Restore(ctx, latest.Version)
+	if err != nil || !lost {
+		return revisions, broken, err
+	}
+	a.req.Log.Info("a record in Helm's storage had lost its labels; it has them again", "version", latest.Version)
+	return a.runner.Storage.Load(ctx)
+}
+
 func newestFirst(list []*helm.Release) []*helm.Release {
 	for i := range list {
 		for j := i; j > 0 && list[j].Version > list[j-1].Version; j-- {
@@ -50,7 +66,7 @@ func newestFirst(list []*helm.Release) []*helm.Release {
 	return list
 }
 
-func (a *attempt) notice(revisions []*helm.Release, broken map[string]error) {
+func (a *attempt) notice(revisions []*helm.Release, broken map[int]error) {
 	if revisions == nil {
 		revisions = []*helm.Release{}
 	}
@@ -58,11 +74,9 @@ func (a *attempt) notice(revisions []*helm.Release, broken map[string]error) {
 	if len(revisions) > 0 {
 		a.last = revisions[0]
 	}
-	for key, err := range broken {
-		if a.last == nil || key > store.Key(a.runner.Name, a.last.Version) || len(key) > len(store.Key(a.runner.Name, a.last.Version)) {
-			a.unreadable = true
-		}
-		a.req.Log.Info("a record in Helm's storage cannot be read; it will be written over", "secret", key, "cause", err.Error())
+	for version, err := range broken {
+		a.unreadable = a.unreadable || a.last == nil || version > a.last.Version
+		a.req.Log.Info("a record in Helm's storage cannot be read", "secret", store.Key(a.runner.Name, version), "cause", err.Error())
 	}
 }
 
@@ -77,7 +91,7 @@ func (a *attempt) revision(version int) *helm.Release {
 }
 
 // facts gathers what decides, from storage, status and spec.
-func (a *attempt) facts() facts {
+func (a *attempt) facts(ctx context.Context) facts {
 	status, spec := &a.hr.Status, &a.hr.Spec
 	latest := status.History.Latest()
 	f := facts{
@@ -101,6 +115,7 @@ func (a *attempt) facts() facts {
 	f.recognised = latest != nil && release.Verify(latest, a.last)
 	f.chart, f.values, f.rendering = a.sameChart(), a.sameValues(), a.sameRendering()
 	f.ours = !f.recognised && a.ours(latest) && f.chart && f.values
+	f.claimed = !f.recognised && a.claimant(ctx) != nil
 	f.tests = spec.Test != nil && spec.Test.Enable
 	if f.recognised {
 		f.tested = release.Tested(latest)
@@ -158,6 +173,11 @@ func (a *attempt) ours(latest *helmv2.Snapshot) bool {
 	if len(a.hr.Spec.PostRenderers) > 0 || a.hr.Spec.CommonMetadata != nil {
 		return false // what was rendered cannot be told from the manifest
 	}
+	return a.marked()
+}
+
+// marked tells whether the objects of the newest revision say that they come from this HelmRelease.
+func (a *attempt) marked() bool {
 	objects, err := release.Objects(a.last.Manifest)
 	if err != nil || len(objects) == 0 {
 		return false

@@ -54,8 +54,8 @@ func (a *attempt) summary() *metav1.Condition {
 }
 
 // end is the end of an attempt that found nothing more to do.
-func (a *attempt) end(why string) *kernel.Outcome {
-	if s := stateOf(a.facts()); s != stateInSync {
+func (a *attempt) end(ctx context.Context, why string) *kernel.Outcome {
+	if s := stateOf(a.facts(ctx)); s != stateInSync {
 		if c := a.summary(); c != nil && c.Status == metav1.ConditionFalse {
 			return stop(kernel.Failed(c.Reason, errors.New(c.Message)).WithoutEvent().Backoff())
 		}
@@ -78,7 +78,7 @@ func (a *attempt) end(why string) *kernel.Outcome {
 	a.restoreReleased()
 	status.ObservedPostRenderersDigest, status.ObservedCommonMetadataDigest = a.renderingDigests()
 	if status.Inventory == nil {
-		a.takeStock(context.Background())
+		a.takeStock(ctx)
 	}
 	c := a.summary()
 	return stop(kernel.Done(c.Reason, c.Message).WithLog(inSyncLog).WithMetadata(a.metadata()))

@@ -30,15 +30,28 @@ func (a *attempt) moveTarget(ctx context.Context) *kernel.Outcome {
 	old := *a.runner
 	old.Name, old.Namespace = latest.Name, latest.Namespace
 	old.Storage = store.New(old.Cluster.Core().Secrets(status.StorageNamespace), old.Name, nil)
-	a.begin("uninstall", a.hr.GetTimeout(), action.Uninstall)
-	reason, message, err := a.uninstall(ctx, &old)
-	if err != nil {
-		status.Failures++
-		return stop(kernel.Failed(reason, fmt.Errorf("%s", message)).WithMetadata(a.metadata()).Backoff())
+	if !a.leftTo(ctx, &old, status.StorageNamespace) {
+		if stopped := a.leave(ctx, &old); stopped != nil {
+			return stopped
+		}
 	}
-	a.req.Event(kernel.Normal(reason, message, a.metadata()))
 	status.History, status.Inventory, status.StorageNamespace = nil, nil, ""
 	status.Failures, status.InstallFailures, status.UpgradeFailures = 0, 0, 0
 	a.secure(ctx)
+	return nil
+}
+
+// leave uninstalls the release where it was.
+func (a *attempt) leave(ctx context.Context, old *action.Runner) *kernel.Outcome {
+	a.begin("uninstall", a.hr.GetTimeout(), action.Uninstall)
+	reason, message, err := a.uninstall(ctx, old)
+	if action.Cancelled(err) {
+		return a.cancelled()
+	}
+	if err != nil {
+		a.hr.Status.Failures++
+		return stop(kernel.Failed(reason, fmt.Errorf("%s", message)).WithMetadata(a.metadata()).Backoff())
+	}
+	a.req.Event(kernel.Normal(reason, message, a.metadata()))
 	return nil
 }

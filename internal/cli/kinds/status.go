@@ -46,7 +46,7 @@ func (k *Kind) StateOf(obj meta.Object) (State, string) {
 		return InProgress, ""
 	}
 	if c := Condition(obj, meta.StalledCondition); c != nil && c.Status == metav1.ConditionTrue {
-		return Failed, c.Message
+		return Failed, WithCause(c.Message, Condition(obj, meta.ReadyCondition))
 	}
 	if c := Condition(obj, meta.ReconcilingCondition); c != nil && c.Status == metav1.ConditionTrue {
 		return InProgress, c.Message
@@ -55,6 +55,15 @@ func (k *Kind) StateOf(obj meta.Object) (State, string) {
 		return Current, c.Message
 	}
 	return InProgress, ""
+}
+
+// WithCause adds to why nothing more is tried what went wrong last: "Failed to install after 1 attempt(s)" alone does not
+// tell what to mend.
+func WithCause(message string, ready *metav1.Condition) string {
+	if ready == nil || ready.Status != metav1.ConditionFalse || ready.Message == "" || strings.Contains(message, ready.Message) {
+		return message
+	}
+	return message + ": " + ready.Message
 }
 
 // IsStatic reports whether the object has no status to wait for.

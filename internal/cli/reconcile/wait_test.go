@@ -67,6 +67,24 @@ func TestWaitTellsTheTruth(t *testing.T) {
 	}
 }
 
+// TestTheCauseIsTold holds the end of a wait to what went wrong, not only to how often it was tried.
+func TestTheCauseIsTold(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]string{
+		`{"conditions": [{"type": "Stalled", "status": "True", "message": "Failed to install after 1 attempt(s)"}, {"type": "Ready", "status": "False", "message": "no such image"}]}`: "Failed to install after 1 attempt(s): no such image",
+		`{"conditions": [{"type": "Stalled", "status": "True", "message": "no such path"}, {"type": "Ready", "status": "False", "message": "no such path"}]}`:                          "no such path",
+		`{"conditions": [{"type": "Stalled", "status": "True", "message": "no such path"}]}`:                                                                                           "no such path",
+	} {
+		obj := kinds.HelmRelease.New()
+		if err := json.Unmarshal([]byte(`{"status": `+status+`}`), obj); err != nil {
+			t.Fatal(err)
+		}
+		if state, got := kinds.HelmRelease.StateOf(obj); state != kinds.Failed || got != want {
+			t.Errorf("state %d, %q, want %q", state, got, want)
+		}
+	}
+}
+
 // TestFailuresAreTold gives the wait of a new object a status as controllers write it while they try again.
 func TestFailuresAreTold(t *testing.T) {
 	t.Parallel()

@@ -319,10 +319,22 @@ func (r *Runner) UninstallNow(ctx context.Context) (*helm.Release, error) {
 		a.DeletionPropagation = *spec.DeletionPropagation
 	}
 	res, err := a.Run(r.Name)
+	if err == nil && !spec.KeepHistory {
+		err = r.Storage.DeleteBroken(0)
+	}
 	if res == nil {
-		return nil, err
+		return nil, causeOf(err, config.KubeClient)
 	}
 	return asRelease(res.Release, err)
+}
+
+// causeOf adds to the error of an uninstall why objects were not deleted, which Helm only logs.
+func causeOf(err error, client helmkube.Interface) error {
+	c, ok := client.(*kube.Client)
+	if err == nil || !ok || c.Undeleted() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, c.Undeleted())
 }
 
 // TestNow runs the tests of the release.

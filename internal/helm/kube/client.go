@@ -66,6 +66,8 @@ type Client struct {
 	log    *slog.Logger
 	// first is the manifest that was built first.
 	first *string
+	// undeleted is why objects were not deleted.
+	undeleted error
 }
 
 var _ helm.Interface = &Client{}
@@ -124,6 +126,9 @@ func (c *Client) Build(reader io.Reader, _ bool) (helm.ResourceList, error) {
 			continue
 		}
 		list = append(list, info)
+	}
+	if c.Uninstalling {
+		c.undeleted = errors.Join(errs...)
 	}
 	return list, errors.Join(errs...)
 }
@@ -226,10 +231,14 @@ func (c *Client) Delete(resources helm.ResourceList, policy metav1.DeletionPropa
 		return nil
 	})
 	if len(res.errs) > 0 {
+		c.undeleted = errors.Join(res.errs...)
 		return nil, res.errs
 	}
 	return &res.Result, nil
 }
+
+// Undeleted is why the last Delete left objects, nil where it left none.
+func (c *Client) Undeleted() error { return c.undeleted }
 
 func (c *Client) deleteOne(i *resource.Info, policy metav1.DeletionPropagation) error {
 	ctx, cancel := requestContext()

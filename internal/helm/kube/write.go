@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	helm "helm.sh/helm/v4/pkg/kube"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -148,9 +151,11 @@ func (c *Client) applyOne(i *resource.Info) (created bool, err error) {
 	if i.Name == "" {
 		return true, c.createNamed(i)
 	}
-	err = retry.OnError(retry.DefaultRetry, passing, func() error {
-		created, err = c.patch(i, body)
-		return err
+	err = retry.OnError(beginning, unserved, func() error {
+		return retry.OnError(retry.DefaultRetry, passing, func() error {
+			created, err = c.patch(i, body)
+			return err
+		})
 	})
 	if err != nil {
 		c.log.Debug("Error patching resource", "namespace", i.Namespace, "name", i.Name, "gvk", i.Mapping.GroupVersionKind.String(), "error", err.Error())
@@ -178,6 +183,14 @@ func passing(err error) bool {
 		return bytes.Contains([]byte(err.Error()), []byte("resourcequotas"))
 	}
 	return apierrors.IsInternalError(err) && transient(err.Error())
+}
+
+// beginning is how long the server gets until it serves a kind that it has just been given.
+var beginning = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 7}
+
+// unserved tells whether the server does not serve a kind which it says it has: its definition has just come, or gone.
+func unserved(err error) bool {
+	return apierrors.IsNotFound(err) && strings.Contains(err.Error(), "the server could not find the requested resource")
 }
 
 func (c *Client) patch(i *resource.Info, body []byte) (created bool, err error) {

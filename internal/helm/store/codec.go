@@ -36,29 +36,30 @@ func encode(rel *helm.Release) ([]byte, error) {
 	return out, nil
 }
 
-func decode(payload []byte) (*helm.Release, error) {
+// decode reads a record and says how large it is when it is unpacked.
+func decode(payload []byte) (rel *helm.Release, size int, err error) {
 	packed := make([]byte, base64.StdEncoding.DecodedLen(len(payload)))
 	n, err := base64.StdEncoding.Decode(packed, payload)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	packed = packed[:n]
 	if bytes.HasPrefix(packed, []byte{0x1f, 0x8b, 0x08}) {
 		zr, err := gzip.NewReader(bytes.NewReader(packed))
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		defer zr.Close() //nolint:errcheck // only read
 		if packed, err = io.ReadAll(io.LimitReader(zr, maxRelease+1)); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if len(packed) > maxRelease {
-			return nil, errors.New("the record is too large")
+			return nil, len(packed), errors.New("the record is too large")
 		}
 	}
-	rel := &helm.Release{}
+	rel = &helm.Release{}
 	if err := json.Unmarshal(packed, rel); err != nil {
-		return nil, err
+		return nil, len(packed), err
 	}
-	return rel, nil
+	return rel, len(packed), nil
 }

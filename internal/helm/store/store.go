@@ -5,7 +5,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,8 +43,10 @@ type Storage struct {
 	mu      sync.Mutex
 	loaded  bool
 	records map[string]*record
-	// broken are the Secrets that cannot be read, by key, with the reason.
-	broken map[string]error
+	// broken are the Secrets that cannot be read, by key.
+	broken map[string]damage
+	// copies are the resourceVersions of Secrets that look like a record and are in the place of none.
+	copies map[string]string
 }
 
 type record struct {
@@ -64,8 +65,8 @@ func New(secrets client.SecretInterface, name string, observed func(*helm.Releas
 // Name is that of Helm's driver for Secrets.
 func (s *Storage) Name() string { return driver.SecretsDriverName }
 
-// Load lists the revisions of the release, newest first, and the names of the Secrets that cannot be read.
-func (s *Storage) Load(ctx context.Context) (revisions []*helm.Release, broken map[string]error, err error) {
+// Load lists the revisions of the release, newest first, and by version why others cannot be read.
+func (s *Storage) Load(ctx context.Context) (revisions []*helm.Release, broken map[int]error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loaded = false
@@ -76,7 +77,11 @@ func (s *Storage) Load(ctx context.Context) (revisions []*helm.Release, broken m
 		revisions = append(revisions, copyOf(r))
 	}
 	slices.SortFunc(revisions, func(a, b *helm.Release) int { return b.Version - a.Version })
-	return revisions, maps.Clone(s.broken), nil
+	broken = map[int]error{}
+	for key, d := range s.broken {
+		broken[versionOf(s.name, key)] = d.err
+	}
+	return revisions, broken, nil
 }
 
 // Read reads one revision from the server, and nothing else.
@@ -87,20 +92,23 @@ func (s *Storage) Read(ctx context.Context, version int) (*helm.Release, error) 
 	if err != nil {
 		return nil, err
 	}
-	rel, err := decode(secret.Data[payloadKey])
-	if err != nil {
-		return nil, err
-	}
-	return rel, s.plausible(secret.Name, rel)
+	rel, _, err := s.read(secret)
+	return rel, err
 }
 
 // Versions returns the resourceVersions of the Secrets by name.
 func (s *Storage) Versions() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[string]string, len(s.records))
+	out := maps.Clone(s.copies)
+	if out == nil {
+		out = map[string]string{}
+	}
 	for key, r := range s.records {
 		out[key] = r.version
+	}
+	for key, d := range s.broken {
+		out[key] = d.version
 	}
 	return out
 }
@@ -116,28 +124,8 @@ func (s *Storage) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("query: failed to query with labels: %w", err)
 	}
-	s.records, s.broken = map[string]*record{}, map[string]error{}
-	for i := range list.Items {
-		secret := &list.Items[i]
-		rel, err := decode(secret.Data[payloadKey])
-		if err == nil {
-			err = s.plausible(secret.Name, rel)
-		}
-		if err != nil {
-			s.broken[secret.Name] = err
-			continue
-		}
-		s.records[secret.Name] = &record{rel, secret.Labels, secret.ResourceVersion}
-	}
+	s.take(list.Items)
 	s.loaded = true
-	return nil
-}
-
-// plausible refuses records that are not what the name of their Secret says.
-func (s *Storage) plausible(key string, rel *helm.Release) error {
-	if rel.Info == nil || rel.Name != s.name || Key(rel.Name, rel.Version) != key {
-		return errors.New("the record is not that of the revision that its name says")
-	}
 	return nil
 }
 
@@ -213,22 +201,23 @@ func (s *Storage) pick(want func(*record) bool) ([]releaser.Releaser, error) {
 // Create stores a new revision, over a record of the same key only if that cannot be read.
 func (s *Storage) Create(key string, rel releaser.Releaser) error {
 	return s.write(key, rel, "createdAt", func(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
-		if s.broken[key] != nil {
-			return s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
+		if _, broken := s.broken[key]; broken {
+			return s.replace(ctx, secret)
 		}
 		stored, err := s.secrets.Create(ctx, secret, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			return nil, driver.ErrReleaseExists
+		if !apierrors.IsAlreadyExists(err) {
+			return stored, err
 		}
-		return stored, err
+		if s.hidden(ctx, key) {
+			return s.replace(ctx, secret)
+		}
+		return nil, driver.ErrReleaseExists
 	})
 }
 
 // Update stores another state of a revision.
 func (s *Storage) Update(key string, rel releaser.Releaser) error {
-	return s.write(key, rel, "modifiedAt", func(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
-		return s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
-	})
+	return s.write(key, rel, "modifiedAt", s.replace)
 }
 
 // maxSecret is the most that the data of a Secret may hold.
@@ -283,8 +272,13 @@ func (s *Storage) labelsOf(key string, rel *helm.Release, stamp string) map[stri
 	}
 	maps.Copy(out, rel.Labels)
 	out[stamp] = strconv.FormatInt(time.Now().Unix(), 10)
-	out["name"], out["owner"], out["status"], out["version"] = rel.Name, owner, rel.Info.Status.String(), strconv.Itoa(rel.Version)
+	maps.Copy(out, systemLabels(rel))
 	return out
+}
+
+// systemLabels are those by which Helm finds the record of a revision.
+func systemLabels(rel *helm.Release) map[string]string {
+	return map[string]string{"name": rel.Name, "owner": owner, "status": rel.Info.Status.String(), "version": strconv.Itoa(rel.Version)}
 }
 
 func (s *Storage) recordOf(key string) *record {
@@ -318,21 +312,6 @@ func (s *Storage) remove(key string) error {
 		return err
 	}
 	return nil
-}
-
-// DeleteBroken removes the records that cannot be read, once nothing refers to them any more.
-func (s *Storage) DeleteBroken() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for key := range s.broken {
-		if err := s.remove(key); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		delete(s.broken, key)
-	}
-	return errors.Join(errs...)
 }
 
 func userLabels(in map[string]string) map[string]string {
