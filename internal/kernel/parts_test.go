@@ -267,11 +267,14 @@ func TestProgressWaitsForTheTurn(t *testing.T) {
 		r := &run{started: now.Add(-tt.queued)}
 		r.begun.Store(tt.begun)
 		a := &attempt{trigger: tt.trigger, flushed: tt.flushed}
-		if wait := a.holdBack(r); wait > 0 != tt.held {
+		if wait := a.holdBack(&state{job: r}); wait > 0 != tt.held {
 			t.Errorf("%s: held back for %s", tt.name, wait)
 		}
 	}
-	if wait := (&attempt{}).holdBack(nil); wait > 0 {
+	if wait := (&attempt{}).holdBack(&state{}); wait > 0 {
 		t.Errorf("without a job: held back for %s", wait)
+	}
+	if wait := (&attempt{}).holdBack(&state{result: &JobResult{}}); wait <= 0 {
+		t.Error("told although the verdict is due")
 	}
 }

@@ -104,7 +104,7 @@ func (p *pass) flush() {
 		if a.closed || a.progress == nil {
 			return nil
 		}
-		if wait := a.holdBack(p.st.job); wait > 0 {
+		if wait := a.holdBack(p.st); wait > 0 {
 			a.timer = time.AfterFunc(wait, p.flush)
 			return nil
 		}
@@ -119,10 +119,14 @@ func (p *pass) flush() {
 	}
 }
 
-// holdBack returns how long the first progress may still wait for the job's turn. What nobody asked for
-// and has not begun is not told at once: a new revision for a thousand objects would write each of them
-// once more, to say that it stands in line.
-func (a *attempt) holdBack(r *run) time.Duration {
+// holdBack returns how long the first progress may still wait for the job's turn, or for the verdict over
+// its result. What nobody asked for and has not begun is not told at once: a new revision for a thousand
+// objects would write each of them once more, to say that it stands in line. The caller holds mu of st.
+func (a *attempt) holdBack(st *state) time.Duration {
+	r := st.job
+	if r == nil && st.result != nil && a.flushed.IsZero() {
+		return progressDelay
+	}
 	if r == nil || !a.flushed.IsZero() || a.trigger.Has(TriggerNew|TriggerSpec|TriggerRequested) {
 		return 0
 	}
