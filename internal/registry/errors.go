@@ -1,11 +1,8 @@
 package registry
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -118,28 +115,4 @@ func kindOf(err error) error {
 		return ErrNotFound
 	}
 	return nil
-}
-
-// Cause tells why a connection did not come about, in a few words for a person, with what to do; "" if that is not known.
-func Cause(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var dns *net.DNSError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &unknown):
-		return "the registry's certificate is of an authority that is not trusted: give its certificate as ca.crt"
-	case errors.As(err, &host):
-		return "the registry's certificate is for another host"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the registry's certificate has expired or is not valid yet"
-	case errors.As(err, &dns):
-		return "the host of the registry is not known"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the registry did not answer in time"
-	case errors.As(err, &op):
-		return "the registry cannot be reached"
-	}
-	return ""
 }

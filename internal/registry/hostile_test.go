@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/registry/registrytest"
 )
@@ -254,8 +255,8 @@ func TestTLS(t *testing.T) {
 		switch {
 		case tt.want == "" && !errors.Is(err, registry.ErrNotFound):
 			t.Errorf("%s: %v", tt.reason, err)
-		case tt.want != "" && !strings.Contains(registry.Cause(err)+" "+fmt.Sprint(err), tt.want):
-			t.Errorf("%s: %v (%s), want %s", tt.reason, err, registry.Cause(err), tt.want)
+		case tt.want != "" && !strings.Contains(netcause.Of(err).Explain("registry")+" "+fmt.Sprint(err), tt.want):
+			t.Errorf("%s: %v (%s), want %s", tt.reason, err, netcause.Of(err).Explain("registry"), tt.want)
 		}
 	}
 }

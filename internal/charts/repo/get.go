@@ -3,12 +3,10 @@ package repo
 import (
 	"compress/gzip"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"github.com/gitops-toolkit/flux/internal/retryafter"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -188,28 +186,4 @@ func copyBounded(out io.Writer, in io.Reader, limit int64, tooLarge error) error
 func drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
-}
-
-// Cause tells why a repository could not be reached, in a few words for a person; "" if that is not known.
-func Cause(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var dns *net.DNSError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &unknown):
-		return "the server's certificate is of an authority that is not trusted: give its certificate as ca.crt"
-	case errors.As(err, &host):
-		return "the server's certificate is for another host"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the server's certificate has expired or is not valid yet"
-	case errors.As(err, &dns):
-		return "the host is not known"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the server did not answer in time"
-	case errors.As(err, &op):
-		return "the server cannot be reached"
-	}
-	return ""
 }

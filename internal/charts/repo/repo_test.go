@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 )
 
 // server is a web server that notes who came.
@@ -227,7 +228,7 @@ func TestTLS(t *testing.T) {
 	s := start(t, true, serve("apiVersion: v1"))
 	s.TLS.MinVersion = tls.VersionTLS12
 	_, err := open(t, Remote{URL: s.URL}).Index(t.Context(), Validators{}, 100, io.Discard)
-	if err == nil || !strings.Contains(Cause(err), "not trusted") {
+	if err == nil || !strings.Contains(netcause.Of(err).Explain("server"), "not trusted") {
 		t.Errorf("an unknown authority: %v", err)
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})

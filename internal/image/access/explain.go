@@ -1,14 +1,12 @@
 package access
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
@@ -27,7 +25,7 @@ func Throttled(err error) time.Duration {
 // Explain adds to an error of the registry the cause, where the text does not tell it, and what to do next. The texts
 // that people and their alerts know stay at the beginning.
 func Explain(obj *imagev1.ImageRepository, err error) error {
-	if cause := registry.Cause(err); cause != "" {
+	if cause := netcause.Of(err).Explain("registry"); cause != "" {
 		err = fmt.Errorf("%w; %s", err, cause)
 	}
 	if next := next(obj, err); next != "" {
@@ -39,23 +37,23 @@ func Explain(obj *imagev1.ImageRepository, err error) error {
 // next is what to do about an error. It is silent about a repository that the registry does not know: that message is
 // upstream's as a whole, and it names the repository.
 func next(obj *imagev1.ImageRepository, err error) string {
-	var dns *net.DNSError
-	var op *net.OpError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	switch {
+	switch cause := netcause.Of(err); {
 	case errors.Is(err, registry.ErrAuthentication):
 		if ref := obj.Spec.SecretRef; ref != nil {
 			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", obj.Namespace+"/"+ref.Name)
 		}
 		return "set spec.secretRef to a pull secret for this registry; many registries also answer so when the repository does not exist"
-	case errors.As(err, &unknown):
+	case cause == netcause.Authority:
 		return "put it into a Secret, and name that in spec.certSecretRef"
-	case errors.As(err, &host), errors.As(err, &dns):
+	case cause == netcause.OtherHost, cause == netcause.NoSuchHost:
 		return "check spec.image"
-	case errors.Is(err, context.DeadlineExceeded):
+	case cause == netcause.Timeout:
 		return fmt.Sprintf("check that the registry can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
-	case errors.As(err, &op):
+	case cause == netcause.Expired, cause == netcause.Invalid:
+		return "give the registry a certificate that is valid"
+	case cause == netcause.Refused:
+		return "the registry wants another client certificate: see spec.certSecretRef"
+	case cause == netcause.Unreachable:
 		return "check spec.image, and that the host can be reached from the cluster"
 	}
 	return ""

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/version"
 )
 
@@ -114,8 +115,7 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) (http
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var unknown x509.UnknownAuthorityError
-		if errors.As(err, &unknown) {
+		if netcause.Of(err) == netcause.Authority {
 			return nil, fmt.Errorf("cannot reach the Git host: %w (give the certificate of its authority with --ca-file)", err)
 		}
 		return nil, fmt.Errorf("cannot reach the Git host: %w (check --hostname, the network and HTTPS_PROXY)", err)

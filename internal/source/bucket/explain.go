@@ -1,16 +1,14 @@
 package bucket
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"strings"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
 
@@ -60,12 +58,7 @@ func explain(obj *sourcev1.Bucket, err error) error {
 }
 
 func next(obj *sourcev1.Bucket, err error) string {
-	var dns *net.DNSError
-	var op *net.OpError
-	var unknown x509.UnknownAuthorityError
-	var wrongHost x509.HostnameError
-	var expired x509.CertificateInvalidError
-	switch {
+	switch cause := netcause.Of(err); {
 	case retryafter.Asked(err) > 0:
 		return ""
 	case isDenied(err):
@@ -73,19 +66,21 @@ func next(obj *sourcev1.Bucket, err error) string {
 			return fmt.Sprintf("check the credentials in the Secret '%s/%s', and that they may list and read the bucket", obj.Namespace, ref.Name)
 		}
 		return "check that the identity may list and read the bucket, or name credentials in spec.secretRef"
-	case errors.As(err, &unknown):
+	case cause == netcause.Authority:
 		return "put the authority into a Secret, and name that in spec.certSecretRef"
-	case errors.As(err, &wrongHost):
+	case cause == netcause.OtherHost:
 		return "check spec.endpoint, or give the storage a certificate for it"
-	case errors.As(err, &expired):
+	case cause == netcause.Expired, cause == netcause.Invalid:
 		return "give the storage a certificate that is valid"
-	case errors.As(err, &dns):
+	case cause == netcause.NoSuchHost:
 		return "check spec.endpoint"
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "set spec.insecure if the storage speaks plain HTTP"
-	case errors.Is(err, context.DeadlineExceeded):
+	case cause == netcause.Timeout:
 		return fmt.Sprintf("check that the storage can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
-	case errors.As(err, &op):
+	case cause == netcause.Refused:
+		return "the storage wants another client certificate: see spec.certSecretRef"
+	case cause == netcause.Unreachable:
 		return "check spec.endpoint, and that the host can be reached from the cluster"
 	}
 	return ""

@@ -1,11 +1,8 @@
 package gitrepository
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"syscall"
 
 	"github.com/Masterminds/semver/v3"
@@ -15,6 +12,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/credentials"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/lfs"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 )
 
 // explain adds to an error of the library what to do next, and rewords those that are about a Secret. The texts that
@@ -66,14 +64,8 @@ func nextOfAccess(obj *sourcev1.GitRepository, err error) string {
 		return "the next attempt follows by itself; if it goes on, look at the server of spec.url"
 	case errors.Is(err, gitrepo.ErrHostKey):
 		return fmt.Sprintf("if the key is right, add it to '%s' in the Secret '%s'", credentials.KnownHosts, secret)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("check that the host can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
-	case nextOfCertificate(err) != "":
-		return nextOfCertificate(err)
-	case unreachable(err):
-		return "check spec.url, and that the host can be reached from the cluster"
 	}
-	return ""
+	return nextOfConnection(obj, netcause.Of(err))
 }
 
 // proxyName is where the proxy of obj is set.
@@ -144,27 +136,21 @@ func badRange(text string) bool {
 	return err != nil
 }
 
-// nextOfCertificate is what to do when one side does not accept the certificate of the other.
-func nextOfCertificate(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var remote *net.OpError
-	switch {
-	case errors.As(err, &unknown):
+// nextOfConnection is what to do when there is no connection, or one side does not accept who the other is.
+func nextOfConnection(obj *sourcev1.GitRepository, cause netcause.Cause) string {
+	switch cause {
+	case netcause.Timeout:
+		return fmt.Sprintf("check that the host can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
+	case netcause.Authority:
 		return fmt.Sprintf("if the server has a private authority, put its certificate into '%s' of the Secret in spec.secretRef", auth.KeyCA)
-	case errors.As(err, &name):
+	case netcause.OtherHost:
 		return "check spec.url, or give the server a certificate for it"
-	case errors.As(err, &invalid):
+	case netcause.Expired, netcause.Invalid:
 		return "give the server a certificate that is valid"
-	case errors.As(err, &remote) && remote.Op == "remote error": // An alert of TLS, which has no type.
+	case netcause.Refused:
 		return fmt.Sprintf("the server wants another client certificate: see '%s' and '%s' of the Secret in spec.secretRef", auth.KeyCert, auth.KeyKey)
+	case netcause.NoSuchHost, netcause.Unreachable:
+		return "check spec.url, and that the host can be reached from the cluster"
 	}
 	return ""
-}
-
-func unreachable(err error) bool {
-	var op *net.OpError
-	var dns *net.DNSError
-	return errors.As(err, &op) || errors.As(err, &dns)
 }

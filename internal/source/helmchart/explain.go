@@ -8,6 +8,7 @@ import (
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
 	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
@@ -16,7 +17,7 @@ import (
 // unpulled is the failure to get the chart from the source: who we are, or anything else.
 func (p *poll) unpulled(err error) *attempt.Failure {
 	p.forget()
-	if cause := cause(err); cause != "" {
+	if cause := netcause.Of(err).Explain("registry"); cause != "" {
 		err = fmt.Errorf("%w; %s", err, cause)
 	}
 	f := buildFailed(chartPull, err)
@@ -24,13 +25,6 @@ func (p *poll) unpulled(err error) *attempt.Failure {
 		f = attempt.Fetch(sourcev1.AuthenticationFailedReason, fmt.Errorf("failed to authenticate with the Helm repository: %w%s", err, p.nextForIdentity(err)))
 	}
 	return f
-}
-
-func cause(err error) string {
-	if text := registry.Cause(err); text != "" {
-		return text
-	}
-	return repo.Cause(err)
 }
 
 // aboutIdentity tells whether one side of the connection did not accept who the other is.

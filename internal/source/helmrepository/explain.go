@@ -10,6 +10,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/source/attempt"
 )
 
@@ -36,15 +37,15 @@ func next(obj *sourcev1.HelmRepository, status *repo.StatusError, err error) str
 	case errors.Is(err, repo.ErrTooLarge):
 		return "raise --helm-index-max-size of source-controller, or have old versions removed from the index"
 	}
-	if cause := repo.Cause(err); cause != "" {
-		return cause + nextOf(obj, cause)
+	if cause := netcause.Of(err); cause.Explain("server") != "" {
+		return cause.Explain("server") + nextOf(obj, cause)
 	}
 	return ""
 }
 
 // nextOf adds the field that a cause is about.
-func nextOf(obj *sourcev1.HelmRepository, cause string) string {
-	if cause == "the server did not answer in time" {
+func nextOf(obj *sourcev1.HelmRepository, cause netcause.Cause) string {
+	if cause == netcause.Timeout {
 		return fmt.Sprintf("; check that it can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
 	}
 	return "; check spec.url and spec.certSecretRef"

@@ -1,24 +1,22 @@
 package ocirepository
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
 // explain adds to an error of the library the cause, where the text does not tell it, and what to do next. The texts that
 // people and their alerts know stay at the beginning.
 func explain(obj *sourcev1.OCIRepository, err error) error {
-	if cause := registry.Cause(err); cause != "" {
+	if cause := netcause.Of(err).Explain("registry"); cause != "" {
 		err = fmt.Errorf("%w; %s", err, cause)
 	}
 	if next := next(obj, err); next != "" {
@@ -30,12 +28,7 @@ func explain(obj *sourcev1.OCIRepository, err error) error {
 // next is what to do about an error. It is silent about a repository that the registry does not know: that message is
 // upstream's as a whole, and it names the repository.
 func next(obj *sourcev1.OCIRepository, err error) string {
-	var dns *net.DNSError
-	var op *net.OpError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	switch {
+	switch cause := netcause.Of(err); {
 	case errors.Is(err, registry.ErrAuthentication):
 		if ref := obj.Spec.SecretRef; ref != nil {
 			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", obj.Namespace+"/"+ref.Name)
@@ -52,19 +45,19 @@ func next(obj *sourcev1.OCIRepository, err error) string {
 		return fmt.Sprintf("correct spec.layerSelector.mediaType, or what was pushed to '%s'", obj.Spec.URL)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "enlarge the volume of the controller's temporary files"
-	case errors.As(err, &unknown):
+	case cause == netcause.Authority:
 		return "put it into a Secret, and name that in spec.certSecretRef"
-	case errors.As(err, &host):
+	case cause == netcause.OtherHost:
 		return "check spec.url, or give the registry a certificate for it"
-	case errors.As(err, &invalid):
+	case cause == netcause.Expired, cause == netcause.Invalid:
 		return "give the registry a certificate that is valid"
-	case errors.As(err, &dns):
+	case cause == netcause.NoSuchHost:
 		return "check spec.url"
-	case errors.Is(err, context.DeadlineExceeded):
+	case cause == netcause.Timeout:
 		return fmt.Sprintf("check that the registry can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
-	case errors.As(err, &op) && op.Op == "remote error": // An alert of TLS, which has no type.
+	case cause == netcause.Refused:
 		return "the registry wants another client certificate: see spec.certSecretRef"
-	case errors.As(err, &op):
+	case cause == netcause.Unreachable:
 		return "check spec.url, and that the host can be reached from the cluster"
 	}
 	return ""
