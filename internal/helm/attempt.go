@@ -219,7 +219,7 @@ func (a *attempt) connect(ctx context.Context) *kernel.Outcome {
 			Helm3: a.c.m.Gate(GateUseHelm3Defaults), DNS: a.c.m.Gate(GateAllowDNSLookups), Takeover: a.c.OverrideManagers,
 		},
 		Object: a.hr, Cluster: cluster, Name: action.ReleaseName(a.hr), Namespace: action.ReleaseNamespace(a.hr),
-		Wait: ctx, Exprs: a.t.exprs, Log: a.log,
+		Wait: ctx, Exprs: a.t.exprs.Health, Log: a.log,
 	}
 	if a.hr.Spec.KubeConfig == nil {
 		a.runner.Watch = a.c.Health

@@ -11,9 +11,8 @@ import (
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	"github.com/gitops-toolkit/flux/api/meta"
-	"github.com/gitops-toolkit/flux/internal/apply/health"
 	"github.com/gitops-toolkit/flux/internal/artifact"
-	"github.com/gitops-toolkit/flux/internal/cel"
+	"github.com/gitops-toolkit/flux/internal/depends"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -27,8 +26,7 @@ type target struct {
 	marked  bool
 	configs string // versions of what configReferences names; known is false when one of them is not known
 	known   bool
-	exprs   *health.Exprs
-	ready   map[int]*cel.ReadyExpr // by index of spec.dependsOn
+	exprs   depends.Exprs
 }
 
 func (t *target) spec() *helmv2.HelmReleaseSpec { return &t.object.Spec }
@@ -82,32 +80,9 @@ func (c *controller) checkSpec(_ context.Context, _ *request, t *target) *kernel
 
 // compileExpressions compiles all CEL expressions of the spec. One that is wrong is wrong until the spec changes.
 func (c *controller) compileExpressions(_ context.Context, _ *request, t *target) *kernel.Outcome {
-	exprs := make([]health.Expr, len(t.spec().HealthCheckExprs))
-	for i, e := range t.spec().HealthCheckExprs {
-		exprs[i] = health.Expr{APIVersion: e.APIVersion, Kind: e.Kind, Current: e.Current, InProgress: e.InProgress, Failed: e.Failed}
-	}
-	var err error
-	if t.exprs, err = health.CompileExprs(exprs); err != nil {
-		return terminal(err)
-	}
-	t.ready = map[int]*cel.ReadyExpr{}
-	for i, d := range t.spec().DependsOn {
-		if d.ReadyExpr == "" {
-			continue
-		}
-		expr, err := cel.CompileReady(d.ReadyExpr)
-		if err != nil {
-			return terminal(fmt.Errorf("failed to evaluate dependency %s: %w", d.Name, err))
-		}
-		t.ready[i] = expr
-	}
-	return nil
-}
-
-func terminal(err error) *kernel.Outcome {
-	//lint:ignore ST1005 the text of the tables
-	err = fmt.Errorf("Reconciliation failed terminally due to configuration error: %w", err)
-	return stop(kernel.Stalled(meta.InvalidCELExpressionReason, err))
+	var stopped *kernel.Outcome
+	t.exprs, stopped = depends.Compile(t.spec().HealthCheckExprs, t.spec().DependsOn)
+	return stopped
 }
 
 // readVersions asks the kernel for the versions of ConfigMaps and Secrets, which costs no request.

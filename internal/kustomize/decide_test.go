@@ -16,7 +16,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/artifact"
-	"github.com/gitops-toolkit/flux/internal/cel"
+	"github.com/gitops-toolkit/flux/internal/depends"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -124,14 +124,12 @@ func TestJudgeDependency(t *testing.T) {
 		if c.change != nil {
 			c.change(dep)
 		}
-		var expr *cel.ReadyExpr
-		if c.expr != "" {
-			var err error
-			if expr, err = cel.CompileReady(c.expr); err != nil {
-				t.Fatal(err)
-			}
+		exprs, stopped := depends.Compile(nil, []meta.DependencyReference{{Name: "dep", ReadyExpr: c.expr}})
+		if stopped != nil {
+			t.Fatal(stopped)
 		}
-		err := judgeDependency(t.Context(), target, dep, expr, c.additive)
+		target.exprs = exprs
+		err := judgeDependency(t.Context(), target, 0, dep, c.additive)
 		if got := fmt.Sprint(err); got != c.want && (err != nil || c.want != "") {
 			t.Errorf("%s: %v, want %q", reason, err, c.want)
 		}

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -20,7 +19,6 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/apply/health"
-	"github.com/gitops-toolkit/flux/internal/cel"
 )
 
 // Dependencies of other kinds: any object with a status. They are read as the ServiceAccount of the Kustomization, in
@@ -37,7 +35,8 @@ func foreign(d meta.DependencyReference) bool {
 }
 
 // checkForeign says why a dependency of another kind is not ready.
-func (c *controller) checkForeign(ctx context.Context, t *target, d meta.DependencyReference, expr *cel.ReadyExpr, follow *following) error {
+func (c *controller) checkForeign(ctx context.Context, t *target, i int, follow *following) error {
+	d := t.spec().DependsOn[i]
 	if d.APIVersion == "" || d.Kind == "" {
 		return fmt.Errorf("dependency '%s' of another kind needs both apiVersion and kind; correct spec.dependsOn", d.Name)
 	}
@@ -64,31 +63,20 @@ func (c *controller) checkForeign(ctx context.Context, t *target, d meta.Depende
 	case err != nil:
 		return fmt.Errorf("dependency '%s' cannot be read: %w", subject, err)
 	}
-	return judgeForeign(ctx, t.object, dep, subject, expr)
-}
-
-// judgeForeign judges by the expression where there is one, else as a health check would.
-func judgeForeign(ctx context.Context, self *kustomizev1.Kustomization, dep *unstructured.Unstructured, subject string, expr *cel.ReadyExpr) error {
-	if expr == nil {
-		state, message, err := health.Compute(ctx, dep, nil, false)
-		switch {
-		case err != nil:
-			return fmt.Errorf("dependency '%s' has no status that can be judged: %w; give it a readyExpr", subject, err)
-		case state != status.CurrentStatus:
-			return fmt.Errorf("dependency '%s' is not ready: %s", subject, cmp.Or(message, string(state)))
-		}
-		return nil
-	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(self)
-	if err != nil {
+	if asked, err := t.exprs.Ask(ctx, i, t.object, dep, subject); asked {
 		return err
 	}
-	ready, err := expr.Eval(ctx, content, dep.Object)
-	if err != nil {
-		return fmt.Errorf("failed to evaluate dependency '%s': %w", subject, err)
-	}
-	if !ready {
-		return fmt.Errorf("dependency '%s' is not ready according to readyExpr eval", subject)
+	return judgeForeign(ctx, dep, subject)
+}
+
+// judgeForeign judges as a health check would.
+func judgeForeign(ctx context.Context, dep *unstructured.Unstructured, subject string) error {
+	state, message, err := health.Compute(ctx, dep, nil, false)
+	switch {
+	case err != nil:
+		return fmt.Errorf("dependency '%s' has no status that can be judged: %w; give it a readyExpr", subject, err)
+	case state != status.CurrentStatus:
+		return fmt.Errorf("dependency '%s' is not ready: %s", subject, cmp.Or(message, string(state)))
 	}
 	return nil
 }

@@ -14,9 +14,8 @@ import (
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
-	"github.com/gitops-toolkit/flux/internal/apply/health"
 	"github.com/gitops-toolkit/flux/internal/artifact"
-	"github.com/gitops-toolkit/flux/internal/cel"
+	"github.com/gitops-toolkit/flux/internal/depends"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -27,8 +26,7 @@ type target struct {
 	ref     artifact.Ref
 	configs string // versions of what configReferences names; known is false when one of them is not known
 	known   bool
-	exprs   *health.Exprs
-	ready   map[int]*cel.ReadyExpr // by index of spec.dependsOn
+	exprs   depends.Exprs
 	timeout time.Duration
 }
 
@@ -78,32 +76,9 @@ func stop(o kernel.Outcome) *kernel.Outcome { return &o }
 
 // compileExpressions compiles all CEL expressions of the spec. One that is wrong is wrong until the spec changes.
 func (c *controller) compileExpressions(_ context.Context, t *target) *kernel.Outcome {
-	exprs := make([]health.Expr, len(t.spec().HealthCheckExprs))
-	for i, e := range t.spec().HealthCheckExprs {
-		exprs[i] = health.Expr{APIVersion: e.APIVersion, Kind: e.Kind, Current: e.Current, InProgress: e.InProgress, Failed: e.Failed}
-	}
-	var err error
-	if t.exprs, err = health.CompileExprs(exprs); err != nil {
-		return terminal(err)
-	}
-	t.ready = map[int]*cel.ReadyExpr{}
-	for i, d := range t.spec().DependsOn {
-		if d.ReadyExpr == "" {
-			continue
-		}
-		expr, err := cel.CompileReady(d.ReadyExpr)
-		if err != nil {
-			return terminal(fmt.Errorf("failed to evaluate dependency %s: %w", d.Name, err))
-		}
-		t.ready[i] = expr
-	}
-	return nil
-}
-
-func terminal(err error) *kernel.Outcome {
-	//lint:ignore ST1005 the text of the tables
-	err = fmt.Errorf("Reconciliation failed terminally due to configuration error: %w", err)
-	return stop(kernel.Stalled(meta.InvalidCELExpressionReason, err))
+	var stopped *kernel.Outcome
+	t.exprs, stopped = depends.Compile(t.spec().HealthCheckExprs, t.spec().DependsOn)
+	return stopped
 }
 
 // findSource looks up the source and its artifact.

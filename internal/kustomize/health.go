@@ -95,7 +95,7 @@ func (c *controller) healthJob(req *request, t *target, mem *memory, a *applied)
 
 func (c *controller) healthOptions(t *target, client *apply.Client, timeout time.Duration) health.Options {
 	o := health.Options{
-		Client: client, Timeout: timeout, Exprs: t.exprs,
+		Client: client, Timeout: timeout, Exprs: t.exprs.Health,
 		ExprsForJobs:    t.spec().KubeConfig != nil || c.m.ServiceAccount(t.spec().ServiceAccountName) != "",
 		DisableFailFast: c.m.Gate(GateDisableFailFast),
 	}
