@@ -61,6 +61,10 @@ func (c *Client) Watch(ctx context.Context, r Resource, opts ListOptions, resour
 	}
 }
 
+// IsTooOld reports whether a watch, or a page of a list, cannot go on because the server no longer knows the version from
+// which it should: the list has to be read anew.
+func IsTooOld(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+
 // Waiter is what WaitFor waits for: an object, how to make an empty one of its type, and when
 // to be content. Done may fail, which ends the wait.
 type Waiter[O metav1.Object] struct {

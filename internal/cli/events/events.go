@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
@@ -121,14 +122,11 @@ func show(ctx context.Context, s *session.Session, c *cluster.Client, opts *opti
 func list(ctx context.Context, c *cluster.Client, sc scope, opts *options, into *[]corev1.Event) (string, error) {
 	listOptions := cluster.ListOptions{Namespace: sc.namespace, Fields: sc.fields}
 	return c.List(ctx, kinds.Events, listOptions, func(raw json.RawMessage) error {
-		var event corev1.Event
-		if err := json.Unmarshal(raw, &event); err != nil {
-			return fmt.Errorf("decode an event: %w", err)
-		}
-		if wanted(&event, opts) {
+		event, err := decode(raw)
+		if err == nil && wanted(&event, opts) {
 			*into = append(*into, event)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -232,31 +230,55 @@ func follow(ctx context.Context, s *session.Session, c *cluster.Client, opts *op
 	}
 }
 
-// stream sends the events of a scope, and watches anew from where a watch ended.
+// stream sends the events of a scope, and watches anew from where a watch ended. Where that is too long ago for the API
+// server, it lists what happened meanwhile.
 func stream(ctx context.Context, c *cluster.Client, sc scope, version string, fresh chan<- corev1.Event) error {
-	for {
-		listOptions := cluster.ListOptions{Namespace: sc.namespace, Fields: sc.fields}
+	send := func(event corev1.Event) error {
+		select {
+		case fresh <- event:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	listOptions := cluster.ListOptions{Namespace: sc.namespace, Fields: sc.fields}
+	for ctx.Err() == nil {
 		err := c.Watch(ctx, kinds.Events, listOptions, version, func(change cluster.Event) error {
-			var event corev1.Event
-			if err := json.Unmarshal(change.Object, &event); err != nil {
-				return fmt.Errorf("decode an event: %w", err)
+			event, err := decode(change.Object)
+			if err != nil {
+				return err
 			}
 			version = event.ResourceVersion
 			if change.Type == watch.Deleted {
 				return nil
 			}
-			select {
-			case fresh <- event:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return send(event)
 		})
+		if cluster.IsTooOld(err) {
+			version, err = c.List(ctx, kinds.Events, listOptions, func(raw json.RawMessage) error {
+				event, err := decode(raw)
+				if err != nil || !newer(event.ResourceVersion, version) {
+					return err
+				}
+				return send(event)
+			})
+		}
 		if err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 	}
+	return ctx.Err()
+}
+
+func decode(raw json.RawMessage) (event corev1.Event, err error) {
+	if err := json.Unmarshal(raw, &event); err != nil {
+		return event, fmt.Errorf("decode an event: %w", err)
+	}
+	return event, nil
+}
+
+// newer tells whether a version comes after another; what cannot be compared does.
+func newer(version, than string) bool {
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err != nil || order > 0
 }

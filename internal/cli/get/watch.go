@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/gitops-toolkit/flux/api/meta"
@@ -28,6 +27,9 @@ func (q *query) watch(ctx context.Context, s *session.Session, k *kinds.Kind) er
 			objs = append(objs, obj)
 			return err
 		})
+		if cluster.IsNoKind(err) {
+			return noKind(k, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -61,7 +63,7 @@ func (q *query) follow(ctx context.Context, s *session.Session, c *cluster.Clien
 			}
 			return show(obj)
 		})
-		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		if cluster.IsTooOld(err) {
 			return nil
 		}
 		if err != nil {
