@@ -51,6 +51,9 @@ func (r *reference) Set(text string) error {
 // Type returns the name that help shows.
 func (r *reference) Type() string { return r.typeName }
 
+// Kinds returns what it may refer to, for completion.
+func (r *reference) Kinds() []string { return r.kinds }
+
 // splitReference takes [kind/]name[.namespace] apart; a name with several dots has no namespace.
 func splitReference(text string) (kind, name, namespace string) {
 	kind, name, ok := strings.Cut(text, "/")

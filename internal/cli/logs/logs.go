@@ -22,6 +22,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
+	"github.com/gitops-toolkit/flux/internal/cli/value"
 )
 
 // maxLine bounds a line that is looked at, in bytes; longer ones are left out.
@@ -53,7 +54,7 @@ func Command(s *session.Session) *cobra.Command {
 	flags.StringVar(&o.fluxNamespace, "flux-namespace", session.DefaultNamespace, "namespace of the controllers")
 	flags.StringVar(&o.kind, "kind", "", "print only lines about objects of this kind")
 	flags.StringVar(&o.name, "name", "", "print only lines about the object of this name")
-	flags.Var(&level{&o.level}, "level", "print only lines of this level: debug, info or error")
+	flags.Var(value.OneOf(&o.level, "log level", "debug", "info", "error"), "level", "print only lines of this level: debug, info or error")
 	flags.DurationVar(&o.since, "since", 0, "print only lines that are not older than this")
 	flags.StringVar(&o.sinceTime, "since-time", "", "print only lines since this time (RFC 3339)")
 	flags.Int64Var(&o.tail, "tail", -1, "how many lines of each controller to look at, all when -1")
@@ -68,27 +69,6 @@ func Command(s *session.Session) *cobra.Command {
 		return s.Run(func(ctx context.Context, c *cluster.Client, _ []string) error { return o.run(ctx, s, c) })(cmd, args)
 	}
 	return cmd
-}
-
-// level is a flag with three values.
-type level struct{ text *string }
-
-func (l *level) String() string {
-	if l.text == nil {
-		return ""
-	}
-	return *l.text
-}
-
-func (l *level) Type() string { return "debug|info|error" }
-
-func (l *level) Set(text string) error {
-	switch text {
-	case "debug", "info", "error":
-		*l.text = text
-		return nil
-	}
-	return fmt.Errorf("log level '%s' is not supported, must be one of: debug, info, error", text)
 }
 
 func (o *options) params() (map[string]string, error) {

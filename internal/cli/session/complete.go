@@ -44,6 +44,44 @@ func CompleteContexts(s *Session) cobra.CompletionFunc {
 	}
 }
 
+// CompleteReferences offers objects of some kinds as Kind/name: first the kinds, then the names.
+func CompleteReferences(s *Session, resources ...cluster.Resource) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		word, name, named := strings.Cut(prefix, "/")
+		var found []string
+		for _, r := range resources {
+			switch {
+			case !named && len(r.Kind) >= len(word) && strings.EqualFold(r.Kind[:len(word)], word):
+				found = append(found, r.Kind+"/")
+			case named && strings.EqualFold(r.Kind, word):
+				names, err := s.names(cmd.Context(), r, name)
+				if err != nil {
+					return nil, cobra.ShellCompDirectiveError
+				}
+				for _, n := range names {
+					found = append(found, word+"/"+n)
+				}
+			}
+		}
+		if named {
+			return found, cobra.ShellCompDirectiveNoFileComp
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+}
+
+// CompleteList makes values of a flag that takes several, divided by commas, out of a completion of one.
+func CompleteList(one cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		i := strings.LastIndex(prefix, ",") + 1
+		found, directive := one(cmd, args, prefix[i:])
+		for n := range found {
+			found[n] = prefix[:i] + found[n]
+		}
+		return found, directive
+	}
+}
+
 func (s *Session) names(ctx context.Context, r cluster.Resource, prefix string) ([]string, error) {
 	client, err := s.Client()
 	if err != nil {

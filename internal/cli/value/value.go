@@ -16,6 +16,8 @@ type Checked struct {
 	text  *string
 	kind  string
 	check func(string) (string, error)
+	// Values are the only ones that it takes; none if it takes any text that passes the check.
+	Values []string
 }
 
 // String returns the text.
@@ -47,7 +49,7 @@ func (c *Checked) Named(kind string) *Checked {
 
 // OneOf is a flag with a few possible values.
 func OneOf(into *string, what string, values ...string) *Checked {
-	return &Checked{text: into, kind: strings.Join(values, "|"), check: func(text string) (string, error) {
+	return &Checked{text: into, kind: strings.Join(values, "|"), Values: values, check: func(text string) (string, error) {
 		if slices.Contains(values, text) {
 			return text, nil
 		}
