@@ -165,6 +165,18 @@ func Handled(token, before string) func(meta.Object) bool {
 	}
 }
 
+// standing is what is known of an object that is not done.
+func standing(obj meta.Object) string {
+	ready, working := kinds.Condition(obj, meta.ReadyCondition), kinds.Condition(obj, meta.ReconcilingCondition)
+	switch now := obj.GetGeneration(); {
+	case ready != nil && ready.Status != metav1.ConditionTrue && (ready.ObservedGeneration == now || obj.GetObservedGeneration() == now):
+		return ready.Message
+	case working != nil && working.Status == metav1.ConditionTrue:
+		return working.Message
+	}
+	return "its controller has not answered; 'flux check' tells whether it is well"
+}
+
 // failure is what the controller says of an attempt at the present generation that failed. The generation counts as
 // observed only when an attempt succeeds or is given up; whether a failure is about it, its condition tells.
 func failure(obj meta.Object) string {
@@ -183,15 +195,16 @@ func Observed(meta.Object) bool { return true }
 
 // Wait returns the object when the controller has answered and the object is current, or the
 // error that the controller reports as final. A failure that the controller will retry does not end
-// the wait, as with upstream, but is told as soon as it is known.
+// the wait, as with upstream, but is told as soon as it is known; what else is missing when the time is up is told then.
 func Wait(ctx context.Context, c *cluster.Client, log *ui.Log, k *kinds.Kind, namespace, name string, answered func(meta.Object) bool) (meta.Object, error) {
-	told := ""
-	return cluster.WaitFor(ctx, c, cluster.Waiter[meta.Object]{
+	told, last := "", ""
+	done, err := cluster.WaitFor(ctx, c, cluster.Waiter[meta.Object]{
 		Resource:  k.Resource,
 		Namespace: namespace,
 		Name:      name,
 		New:       k.New,
 		Done: func(obj meta.Object) (bool, error) {
+			last = standing(obj)
 			if !k.IsStatic(obj) && !answered(obj) {
 				return false, nil
 			}
@@ -210,4 +223,8 @@ func Wait(ctx context.Context, c *cluster.Client, log *ui.Log, k *kinds.Kind, na
 			return false, nil
 		},
 	})
+	if errors.Is(err, context.DeadlineExceeded) && last != told {
+		log.Warningf("%s %s is not ready yet: %s", k.Kind, name, last)
+	}
+	return done, err
 }
