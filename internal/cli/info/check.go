@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/doctor"
@@ -184,6 +185,7 @@ func (c *checker) examine(ctx context.Context, deployments []appsv1.Deployment) 
 func (f *checkFlags) controllers(ctx context.Context, c *checker) ([]appsv1.Deployment, bool) {
 	deployments, err := cluster.All[appsv1.Deployment](ctx, c.client, kinds.Deployments, cluster.ListOptions{Namespace: c.Namespace, Labels: kinds.PartOf})
 	if err != nil {
+		c.refused(err)
 		return nil, false
 	}
 	if len(deployments) == 0 {
@@ -231,6 +233,13 @@ func (f *checkFlags) controller(ctx context.Context, c *checker, d *appsv1.Deplo
 	return problem == ""
 }
 
+// refused tells why a list could not be had; that the API server cannot be reached has been told.
+func (c *checker) refused(err error) {
+	if apierrors.ReasonForError(err) != metav1.StatusReasonUnknown {
+		c.Log.Failuref("%s", err)
+	}
+}
+
 // notReady says what a rollout still lacks, nothing when it is complete.
 func notReady(d *appsv1.Deployment) string {
 	want := int32(1)
@@ -252,6 +261,7 @@ func notReady(d *appsv1.Deployment) string {
 func (c *checker) crds(ctx context.Context) bool {
 	list, err := cluster.All[apiextensionsv1.CustomResourceDefinition](ctx, c.client, kinds.CRDs, cluster.ListOptions{Labels: kinds.PartOf})
 	if err != nil {
+		c.refused(err)
 		return false
 	}
 	if len(list) == 0 {
