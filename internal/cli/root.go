@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
@@ -35,6 +36,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/trace"
 	"github.com/gitops-toolkit/flux/internal/cli/tree"
 	"github.com/gitops-toolkit/flux/internal/cli/trigger"
+	"github.com/gitops-toolkit/flux/internal/version"
 )
 
 // newRoot builds the whole tree of commands.
@@ -54,6 +56,7 @@ func newRoot(s *session.Session) *cobra.Command {
 
   # fetch and apply now
   flux reconcile kustomization podinfo --with-source`,
+		Version:       strings.TrimPrefix(version.Version, "v"),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -93,7 +96,6 @@ func newRoot(s *session.Session) *cobra.Command {
 	if group, _, err := root.Find([]string{"diff"}); err == nil {
 		diff.Add(s, group)
 	}
-	_ = root.RegisterFlagCompletionFunc("namespace", session.CompleteNamespaces(s))
 	_ = root.RegisterFlagCompletionFunc("context", session.CompleteContexts(s))
 	plugin.List(root)
 	return root
@@ -110,11 +112,17 @@ func Main(ctx context.Context, args []string, in io.Reader, out, err io.Writer) 
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(err)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		completeFlags(s, root)
+	}
 	if code, ran := plugin.Run(root, args, s.Log); ran {
 		return code
 	}
 	return exitCode(s, root.ExecuteContext(ctx))
 }
+
+// interrupted is the exit code of a program that somebody ended, as a shell tells it.
+const interrupted = 130
 
 // exitCode prints the error, if any, and says how the program ends.
 func exitCode(s *session.Session, err error) int {
@@ -123,6 +131,8 @@ func exitCode(s *session.Session, err error) int {
 	}
 	var exit *session.ExitError
 	switch {
+	case err == context.Canceled: // one that is wrapped says what it left undone
+		return interrupted
 	case errors.As(err, &exit) && exit.Code == 1:
 		s.Log.Warningf("%s", err)
 		return 1
