@@ -21,6 +21,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/ignore"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+	"github.com/gitops-toolkit/flux/internal/kustomize/remote"
 	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
 )
 
@@ -41,7 +42,7 @@ func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir
 	if err != nil {
 		return nil, err
 	}
-	result, err := build.Build(ctx, build.Options{
+	result, err := remote.Build(ctx, build.Options{
 		Root: root, Mount: root, Path: rel, Spec: specOf(&obj.Spec), Substitute: step, Ignored: ignored,
 	})
 	var failed *substitutionError

@@ -21,6 +21,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/install"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+	bases "github.com/gitops-toolkit/flux/internal/kustomize/remote"
 	"github.com/gitops-toolkit/flux/internal/version"
 )
 
@@ -109,7 +110,7 @@ func (b *bundle) ofRepository(ctx context.Context, t *tree, r root) error {
 	if _, err := os.Stat(filepath.Join(t.dir, r.system(), "kustomization.yaml")); err != nil {
 		return nil
 	}
-	result, err := build.Build(ctx, build.Options{Root: t.dir, Mount: t.dir, Path: r.system()})
+	result, err := bases.Build(ctx, build.Options{Root: t.dir, Mount: t.dir, Path: r.system()})
 	if err != nil {
 		return fmt.Errorf("build %s: %w", r.system(), err)
 	}
