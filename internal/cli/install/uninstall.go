@@ -80,9 +80,14 @@ type uninstaller struct {
 	keepNamespace bool
 	dryRun        bool
 	silent        bool
+	left          int // what could not be removed
 }
 
 func (u *uninstaller) run(ctx context.Context) error {
+	var server struct{}
+	if err := u.client.Version(ctx, &server); err != nil { // nobody is there, or lets us in
+		return err
+	}
 	if !u.silent && !u.dryRun {
 		if err := u.confirm(ctx); err != nil {
 			return err
@@ -110,8 +115,17 @@ func (u *uninstaller) run(ctx context.Context) error {
 	} else {
 		u.delete(ctx, kinds.Namespaces, "", u.Namespace)
 	}
+	if u.left > 0 {
+		return fmt.Errorf("uninstall is not finished: %d of the steps above failed; mend what they say and run it again", u.left)
+	}
 	u.Log.Successf("uninstall finished")
 	return nil
+}
+
+// failed tells of something that is left; the rest goes on.
+func (u *uninstaller) failed(format string, args ...any) {
+	u.left++
+	u.Log.Failuref(format, args...)
 }
 
 func (u *uninstaller) confirm(ctx context.Context) error {
@@ -142,7 +156,7 @@ func (u *uninstaller) deleteAll(ctx context.Context, r cluster.Resource, opts cl
 		return
 	}
 	if err != nil {
-		u.Log.Failuref("list %s: %s", r.Plural, err)
+		u.failed("list %s: %s", r.Plural, err)
 		return
 	}
 	slices.SortFunc(found, func(a, b metav1.PartialObjectMetadata) int { return compareNames(&a, &b) })
@@ -175,7 +189,7 @@ func (u *uninstaller) tell(subject, done string, err error) {
 	case err == nil:
 		u.Log.Successf("%s %s %s", subject, done, suffix)
 	case !apierrors.IsNotFound(err):
-		u.Log.Failuref("%s not %s: %s", subject, done, err)
+		u.failed("%s not %s: %s", subject, done, err)
 	}
 }
 
@@ -207,7 +221,7 @@ func (u *uninstaller) release(ctx context.Context, k *kinds.Kind) {
 		return
 	}
 	if err != nil {
-		u.Log.Failuref("list %s: %s", k.Plural, err)
+		u.failed("list %s: %s", k.Plural, err)
 		return
 	}
 	for i := range found {
