@@ -14,7 +14,6 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -47,6 +46,7 @@ type release struct {
 	version, out string
 	// compile returns the program for a platform.
 	compile func(ctx context.Context, version, system, arch string) ([]byte, error)
+	written []string // names of files
 }
 
 func (r *release) run(ctx context.Context, platforms []string, key string) error {
@@ -109,27 +109,20 @@ func (r *release) name(rest string) string {
 }
 
 func (r *release) write(name string, data []byte) error {
+	r.written = append(r.written, name)
 	return os.WriteFile(filepath.Join(r.out, name), data, 0o644)
 }
 
-// checksums lists every file, in the format of sha256sum.
+// checksums lists every file of this release, in the format of sha256sum. Those of an earlier one may lie beside them.
 func (r *release) checksums() (text []byte, err error) {
-	own := r.name("checksums.txt")
-	entries, err := os.ReadDir(r.out)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	for _, e := range entries {
-		if e.IsDir() || strings.HasPrefix(e.Name(), own) || strings.HasSuffix(e.Name(), ".intoto.jsonl") {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(r.out, e.Name()))
+	slices.Sort(r.written)
+	for _, name := range r.written {
+		data, err := os.ReadFile(filepath.Join(r.out, name))
 		if err != nil {
 			return nil, err
 		}
 		sum := sha256.Sum256(data)
-		text = fmt.Appendf(text, "%s  %s\n", hex.EncodeToString(sum[:]), e.Name())
+		text = fmt.Appendf(text, "%s  %s\n", hex.EncodeToString(sum[:]), name)
 	}
-	return text, r.write(own, text)
+	return text, r.write(r.name("checksums.txt"), text)
 }
