@@ -104,6 +104,9 @@ func readECR(answer []byte) (auth.Login, time.Time, error) {
 
 var codeCommitHost = pattern(`^git-codecommit(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
 
+// IsCodeCommit tells whether a host is Git at AWS.
+func IsCodeCommit(host string) bool { return codeCommitHost().MatchString(host) }
+
 // codeCommitLife is how long a signed password is accepted.
 const codeCommitLife = 15 * time.Minute
 

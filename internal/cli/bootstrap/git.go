@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/cli/ui"
 	"github.com/gitops-toolkit/flux/internal/cli/value"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
@@ -30,6 +31,7 @@ type gitFlags struct {
 	bearer   bool
 	insecure bool
 	silent   bool
+	iam      bool // an identity of AWS opens the repository
 }
 
 func (c *shared) git() *cobra.Command {
@@ -44,6 +46,9 @@ func (c *shared) git() *cobra.Command {
 
   # with a key of one's own
   flux bootstrap git --url=ssh://git@example.com/repository.git --private-key-file=key --path=clusters/production
+
+  # CodeCommit, with the identity that AWS knows you by here and source-controller by in the cluster
+  flux bootstrap git --url=https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/fleet --path=clusters/production
 
   # over HTTPS with a password or token
   GIT_PASSWORD=$TOKEN flux bootstrap git --url=https://example.com/repository.git --username=me --token-auth --path=clusters/production`,
@@ -74,6 +79,9 @@ func (f *gitFlags) run(ctx context.Context) error {
 	if f.password == "" {
 		f.password = os.Getenv(passwordEnv)
 	}
+	if err := f.checkCodeCommit(u); err != nil {
+		return err
+	}
 	if f.tokenAuth && f.password == "" {
 		if f.password, err = ui.Password(f.In, f.Err, "Please enter your Git repository password"); err != nil {
 			return fmt.Errorf("could not read the password: %w", err)
@@ -91,9 +99,12 @@ func (f *gitFlags) run(ctx context.Context) error {
 	if err := f.remote(ctx, j, u); err != nil {
 		return err
 	}
-	if f.tokenAuth {
+	switch {
+	case f.iam:
+		j.options.Sync.URL, j.options.Sync.Provider = u.String(), cloud.AWS
+	case f.tokenAuth:
 		f.syncWithToken(j, *u)
-	} else {
+	default:
 		f.syncWithKey(j, *u)
 	}
 	return j.run(ctx)
@@ -139,6 +150,12 @@ func (f *gitFlags) remote(ctx context.Context, j *job, u *url.URL) error {
 	}
 	auth := gitrepo.Auth{CA: j.ca}
 	switch password, set := u.User.Password(); {
+	case f.iam:
+		login, err := awsLogin(ctx, u.String())
+		if err != nil {
+			return err
+		}
+		auth.Username, auth.Password = login.Username, login.Password
 	case f.bearer:
 		auth.BearerToken = f.password
 	case f.password != "":

@@ -58,7 +58,7 @@ func TestSessions(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"githost": startHost, "commits": countCommits, "protect": protect, "push": push, "create": create, "gone": l.gone,
-					"dies": dies, "keys": countKeys, "pretend": l.pretend, "halt": l.halt,
+					"codecommit": codeCommit, "holds": holds, "dies": dies, "keys": countKeys, "pretend": l.pretend, "halt": l.halt,
 				},
 			})
 		})

@@ -65,7 +65,9 @@ type Commit struct {
 
 // Sync is how the cluster follows the repository.
 type Sync struct {
-	URL               string
+	URL string
+	// Provider, if set, is the cloud whose identity opens the repository, and there is no Secret.
+	Provider          string
 	Interval          time.Duration
 	RecurseSubmodules bool
 	SparseCheckout    []string

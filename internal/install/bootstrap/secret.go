@@ -15,6 +15,9 @@ import (
 
 // secret gives the cluster its credential.
 func (r *run) secret(ctx context.Context) error {
+	if r.Sync.Provider != "" {
+		return nil
+	}
 	name := r.Install.Namespace + "/" + r.Secret.Name
 	r.log.Actionf("determining if source secret %q exists", name)
 	live, err := r.get(ctx, secrets, r.Secret.Name)
