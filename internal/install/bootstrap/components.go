@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/install"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+	"github.com/gitops-toolkit/flux/internal/kustomize/remote"
 )
 
 // Names of the files below the cluster's directory.
@@ -88,6 +90,7 @@ func (r *run) install(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		objects = slices.DeleteFunc(objects, r.isSync) // they come when there is a Secret
 		r.log.Actionf("installing components in %q namespace", r.Install.Namespace)
 		if _, err := install.Apply(ctx, r.client, objects); err != nil {
 			return fmt.Errorf("install failed: %w", err)
@@ -138,13 +141,16 @@ func (r *run) customised(ctx context.Context) ([]*unstructured.Unstructured, err
 	if err != nil {
 		return nil, err
 	}
-	if files[SyncFile] == nil {
-		sync := filepath.Join(dir, filepath.FromSlash(r.directory()), SyncFile)
-		if err := os.WriteFile(sync, nil, 0o600); err != nil {
+	if len(bytes.TrimSpace(files[SyncFile])) == 0 { // not committed yet, but patches may name what will be in it
+		text, err := r.syncManifests()
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(r.directory()), SyncFile), text, 0o600); err != nil {
 			return nil, err
 		}
 	}
-	result, err := build.Build(ctx, build.Options{Root: dir, Mount: "/repository", Path: r.directory()})
+	result, err := r.built(ctx, dir, r.directory())
 	if err != nil {
 		return nil, fmt.Errorf("the %s of the repository does not build, mend it and run again: %w", path.Join(r.directory(), KustomizationFile), err)
 	}
@@ -152,6 +158,11 @@ func (r *run) customised(ctx context.Context) ([]*unstructured.Unstructured, err
 		return nil, errors.New("the kustomization.yaml of the repository builds to nothing: it must list " + ComponentsFile)
 	}
 	return result.Objects, nil
+}
+
+// built is a directory of a checkout as kustomize makes it.
+func (r *run) built(ctx context.Context, checkout, dir string) (*build.Result, error) {
+	return remote.Build(ctx, build.Options{Root: checkout, Mount: "/repository", Path: dir})
 }
 
 func hasKustomization(files map[string][]byte) bool {

@@ -34,6 +34,9 @@ func (r *run) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.reachable(ctx); err != nil {
+		return err
+	}
 	r.log.Actionf("applying sync manifests")
 	objects, err := r.syncObjects(ctx)
 	if err != nil {
@@ -52,25 +55,46 @@ func (r *run) syncObjects(ctx context.Context) ([]*unstructured.Unstructured, er
 	if err != nil {
 		return nil, err
 	}
-	var found []*unstructured.Unstructured
-	for _, obj := range all {
-		if kind := obj.GetKind(); (kind == "GitRepository" || kind == "Kustomization") && obj.GetName() == r.Install.Namespace && obj.GetNamespace() == r.Install.Namespace {
-			found = append(found, obj)
-		}
-	}
+	found := slices.DeleteFunc(all, func(obj *unstructured.Unstructured) bool { return !r.isSync(obj) })
 	if len(found) != 2 {
 		return nil, fmt.Errorf("%s of the repository does not list %s: add it to resources, push, and run again", path.Join(r.directory(), KustomizationFile), SyncFile)
 	}
 	return found, nil
 }
 
+// isSync tells the source and the Kustomization that the cluster follows the repository by.
+func (r *run) isSync(obj *unstructured.Unstructured) bool {
+	kind, name := obj.GetKind(), r.Install.Namespace
+	return (kind == "GitRepository" || kind == "Kustomization") && obj.GetName() == name && obj.GetNamespace() == name
+}
+
+// reachable warns where a kustomization.yaml of the cluster's directory leaves the controllers out: then no commit would
+// ever upgrade them. One that does not build is told by the cluster.
+func (r *run) reachable(ctx context.Context) error {
+	files, err := r.tree.files(r.Path)
+	if err != nil || !hasKustomization(files) {
+		return err
+	}
+	dir, err := r.tree.checkout()
+	if err != nil {
+		return err
+	}
+	result, err := r.built(ctx, dir, path.Clean("/" + r.Path)[1:])
+	if err == nil && !slices.ContainsFunc(result.Objects, r.isSync) {
+		r.log.Warningf("the %s of %s does not list %s: commits will not upgrade the controllers; add it to resources and push", KustomizationFile, r.Path, r.Install.Namespace)
+	}
+	return nil
+}
+
 // syncManifests is the text of gotk-sync.yaml.
 func (r *run) syncManifests() ([]byte, error) {
 	namespace := r.Install.Namespace
 	metadata := map[string]any{"name": namespace, "namespace": namespace}
-	source := map[string]any{
-		"interval": r.Sync.Interval.String(), "url": r.Sync.URL,
-		"ref": map[string]any{"branch": r.Branch}, "secretRef": map[string]any{"name": r.Secret.Name},
+	source := map[string]any{"interval": r.Sync.Interval.String(), "url": r.Sync.URL, "ref": map[string]any{"branch": r.Branch}}
+	if r.Sync.Provider != "" {
+		source["provider"] = r.Sync.Provider
+	} else {
+		source["secretRef"] = map[string]any{"name": r.Secret.Name}
 	}
 	if r.Sync.RecurseSubmodules {
 		source["recurseSubmodules"] = true
