@@ -105,6 +105,25 @@ func (s *Server) Add(t testing.TB, obj *Object) {
 	s.store(k, obj.DeepCopy(), "ADDED")
 }
 
+// Expire adds objects that no watch hears of, and ends every watch as a server does that has forgotten where it began.
+func (s *Server) Expire(t testing.TB, missed ...*Object) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	watchers := s.watchers
+	s.watchers = map[chan event]string{}
+	for _, obj := range missed {
+		k, ok := s.byKind(obj)
+		if !ok {
+			t.Fatalf("%s %s is not served", obj.GetAPIVersion(), obj.GetKind())
+		}
+		s.store(k, obj.DeepCopy(), "ADDED")
+	}
+	for ch := range watchers {
+		ch <- event{"ERROR", &Object{Object: map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Expired", "code": int64(http.StatusGone)}}}
+	}
+}
+
 // Requests returns what was asked so far, as method and path.
 func (s *Server) Requests() []string {
 	s.mu.Lock()
@@ -310,13 +329,16 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, t target) {
 	for {
 		select {
 		case e := <-ch:
-			if !selects(r.URL.Query(), e.Object) {
+			if e.Type != "ERROR" && !selects(r.URL.Query(), e.Object) {
 				continue
 			}
 			if encoder.Encode(e) != nil {
 				return
 			}
 			w.(http.Flusher).Flush()
+			if e.Type == "ERROR" {
+				return
+			}
 		case <-r.Context().Done():
 			return
 		}

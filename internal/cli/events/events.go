@@ -45,6 +45,9 @@ func Command(s *session.Session) *cobra.Command {
 	flags.StringVar(&opts.about, "for", "", "print the events of one object, as kind/name, or of one kind")
 	flags.StringSliceVar(&opts.types, "types", nil, "print only events of these types: Normal, Warning")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.check(); err != nil {
+			return err
+		}
 		if opts.watch {
 			c, err := s.Client()
 			if err != nil {
@@ -58,6 +61,20 @@ func Command(s *session.Session) *cobra.Command {
 	}
 	return cmd
 }
+
+// check takes types in whatever case, and only those that there are.
+func (o *options) check() error {
+	for i, word := range o.types {
+		known := slices.IndexFunc(eventTypes, func(t string) bool { return strings.EqualFold(t, word) })
+		if known < 0 {
+			return fmt.Errorf("unknown type of events '%s', must be one of: %s", word, strings.Join(eventTypes, ", "))
+		}
+		o.types[i] = eventTypes[known]
+	}
+	return nil
+}
+
+var eventTypes = []string{corev1.EventTypeNormal, corev1.EventTypeWarning}
 
 // scope is one list of events that the command asks for.
 type scope struct {
