@@ -223,8 +223,40 @@ func Wait(ctx context.Context, c *cluster.Client, log *ui.Log, k *kinds.Kind, na
 			return false, nil
 		},
 	})
-	if errors.Is(err, context.DeadlineExceeded) && last != told {
-		log.Warningf("%s %s is not ready yet: %s", k.Kind, name, last)
+	if errors.Is(err, context.DeadlineExceeded) {
+		if last != told {
+			log.Warningf("%s %s is not ready yet: %s", k.Kind, name, last)
+		}
+		blame(ctx, c, log, k, namespace, name)
 	}
 	return done, err
+}
+
+// blamePatience bounds what is asked after the time is up.
+const blamePatience = 3 * time.Second
+
+// blame tells which sources of an object fail: the object itself may only know that they are not ready.
+func blame(ctx context.Context, c *cluster.Client, log *ui.Log, k *kinds.Kind, namespace, name string) {
+	if k.Sources == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), blamePatience)
+	defer cancel()
+	obj := k.New()
+	if c.Get(ctx, k.Resource, namespace, name, obj) != nil {
+		return
+	}
+	for _, ref := range k.Sources(obj) {
+		source := kinds.ByKind(ref.Kind)
+		if source == nil {
+			continue
+		}
+		found := source.New()
+		if c.Get(ctx, source.Resource, ref.Namespace, ref.Name, found) != nil {
+			continue
+		}
+		if ready := kinds.Condition(found, meta.ReadyCondition); ready != nil && ready.Status == metav1.ConditionFalse {
+			log.Warningf("%s %s, which it needs, is not ready: %s", ref.Kind, ref.Name, ready.Message)
+		}
+	}
 }
