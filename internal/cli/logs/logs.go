@@ -114,21 +114,32 @@ func (o *options) run(ctx context.Context, s *session.Session, c *cluster.Client
 			fmt.Fprintln(s.Out, text)
 		}
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	if !o.follow {
 		group.SetLimit(1) // one controller after the other
 	}
-	for _, pod := range pods {
+	errs := make([]error, len(pods)) // of a controller that has no log, or loses it; the others have theirs
+	for i, pod := range pods {
 		group.Go(func() error {
-			stream, err := c.Logs(ctx, pod.Namespace, pod.Name, withContainer(params, &pod))
-			if err != nil {
-				return fmt.Errorf("read the logs of pod %s: %w", pod.Name, err)
-			}
-			defer stream.Close()
-			return lines(stream, print)
+			errs[i] = read(ctx, c, &pod, params, print)
+			return nil
 		})
 	}
-	return group.Wait()
+	_ = group.Wait()
+	return errors.Join(errs...)
+}
+
+// read prints the log of one controller.
+func read(ctx context.Context, c *cluster.Client, pod *corev1.Pod, params map[string]string, print func(string)) error {
+	stream, err := c.Logs(ctx, pod.Namespace, pod.Name, withContainer(params, pod))
+	if err == nil {
+		defer stream.Close()
+		err = lines(stream, print)
+	}
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("read the logs of pod %s: %w", pod.Name, err)
+	}
+	return nil
 }
 
 func withContainer(params map[string]string, pod *corev1.Pod) map[string]string {

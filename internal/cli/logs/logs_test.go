@@ -1,10 +1,61 @@
 package logs
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+	"github.com/gitops-toolkit/flux/internal/cli/session"
 )
+
+// TestOneControllerWithoutLog: the controller whose image cannot be pulled does not hide what the others say.
+func TestOneControllerWithoutLog(t *testing.T) {
+	t.Parallel()
+	const item = `{"metadata":{"name":%[1]q,"namespace":"flux-system"},"spec":{"selector":{"matchLabels":{"app":%[1]q}},"containers":[{"name":"manager"}]}}`
+	list := func(names ...string) string {
+		var items []string
+		for _, name := range names {
+			items = append(items, fmt.Sprintf(item, name))
+		}
+		return `{"metadata":{},"items":[` + strings.Join(items, ",") + `]}`
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/deployments"):
+			fmt.Fprint(w, list("broken", "healthy"))
+		case strings.HasSuffix(r.URL.Path, "/pods"):
+			fmt.Fprint(w, list(strings.TrimPrefix(r.URL.Query().Get("labelSelector"), "app=")))
+		case strings.HasSuffix(r.URL.Path, "/broken/log"):
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":400,"reason":"BadRequest","message":"container \"manager\" is waiting to start: image can't be pulled"}`)
+		default:
+			fmt.Fprintln(w, `{"ts":"T","level":"info","msg":"all is well"}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	c, err := cluster.New(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	o := &options{allNamespaces: true, fluxNamespace: "flux-system", tail: -1}
+	err = o.run(t.Context(), session.New(strings.NewReader(""), &out, io.Discard), c)
+	if err == nil || !strings.Contains(err.Error(), "read the logs of pod broken: ") || !strings.Contains(err.Error(), "image can't be pulled") {
+		t.Errorf("error %v", err)
+	}
+	if got := out.String(); got != "T info  - all is well\n" {
+		t.Errorf("printed %q", got)
+	}
+}
 
 // TestLongLines: a line beyond all measure does not hide those after it.
 func TestLongLines(t *testing.T) {
