@@ -12,10 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	toolscache "k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/apply/why"
 )
 
 // FieldManager is the name under which an installation is applied.
@@ -109,15 +111,51 @@ func Running(ctx context.Context, client *apply.Client, namespace string) (map[s
 var ErrMissing = errors.New("deployment not found")
 
 // WaitReady returns when the Deployment's rollout is complete. When the context ends before, the
-// error tells what is still missing; ErrMissing when the Deployment is.
+// error tells what is still missing and why; ErrMissing when the Deployment is.
 func WaitReady(ctx context.Context, client *apply.Client, namespace, name string) error {
 	resource := client.Dynamic().Resource(deploymentResource).Namespace(namespace)
-	if _, err := resource.Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+	// The time may be used up by those before; what is ready is ready all the same.
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), why.Timeout)
+	defer cancel()
+	last, err := resource.Get(look, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
 		return ErrMissing
 	}
-	missing := "its state is unknown"
+	if err != nil {
+		return err
+	}
+	missing := ""
+	ready := func(obj *unstructured.Unstructured) (bool, error) {
+		result, err := status.Compute(obj)
+		if err != nil {
+			return false, err
+		}
+		last, missing = obj, result.Message
+		return result.Status == status.CurrentStatus, nil
+	}
+	if done, err := ready(last); done || err != nil {
+		return err
+	}
+	_, err = watchtools.UntilWithSync(ctx, listWatch(resource, name), &unstructured.Unstructured{}, nil, func(event watch.Event) (bool, error) {
+		obj, ok := event.Object.(*unstructured.Unstructured)
+		if !ok || event.Type == watch.Deleted {
+			return false, ErrMissing
+		}
+		return ready(obj)
+	})
+	if err == nil || errors.Is(err, ErrMissing) {
+		return err
+	}
+	look, cancel = context.WithTimeout(context.WithoutCancel(ctx), why.Timeout)
+	defer cancel()
+	ref := apply.Ref{GroupVersionKind: last.GroupVersionKind(), Namespace: namespace, Name: name}
+	return errors.New(why.NotReady(look, client, ref, last, missing))
+}
+
+// listWatch follows one object.
+func listWatch(resource dynamic.ResourceInterface, name string) *toolscache.ListWatch {
 	options := func(o *metav1.ListOptions) { o.FieldSelector = "metadata.name=" + name }
-	lw := &toolscache.ListWatch{
+	return &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (list runtime.Object, err error) {
 			options(&o)
 			return resource.List(ctx, o)
@@ -127,20 +165,4 @@ func WaitReady(ctx context.Context, client *apply.Client, namespace, name string
 			return resource.Watch(ctx, o)
 		},
 	}
-	_, err := watchtools.UntilWithSync(ctx, lw, &unstructured.Unstructured{}, nil, func(event watch.Event) (bool, error) {
-		obj, ok := event.Object.(*unstructured.Unstructured)
-		if !ok || event.Type == watch.Deleted {
-			return false, ErrMissing
-		}
-		result, err := status.Compute(obj)
-		if err != nil {
-			return false, err
-		}
-		missing = result.Message
-		return result.Status == status.CurrentStatus, nil
-	})
-	if err == nil || errors.Is(err, ErrMissing) {
-		return err
-	}
-	return fmt.Errorf("%s", missing)
 }

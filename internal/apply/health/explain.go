@@ -1,38 +1,19 @@
 package health
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-
-	corev1 "k8s.io/api/core/v1"
+	"github.com/gitops-toolkit/flux/internal/apply/why"
 )
 
-const (
-	maxExplained   = 10
-	maxDetail      = 400 // bytes of one line
-	explainTimeout = 10 * time.Second
-)
-
-var (
-	podsResource   = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	eventsResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
-)
+const maxExplained = 10
 
 // explain says why objects are not ready. It reads pods and events with the owner's rights; what it
 // may not read it leaves out.
 func (w *waiter) explain(ctx context.Context, states []State) string {
-	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, why.Timeout)
 	defer cancel()
 	var lines []string
 	for i, s := range states {
@@ -40,158 +21,13 @@ func (w *waiter) explain(ctx context.Context, states []State) string {
 			lines = append(lines, fmt.Sprintf("and %d more", len(states)-i))
 			break
 		}
-		if why := w.why(ctx, s); why != "" {
-			lines = append(lines, s.Subject()+": "+why)
+		said := ""
+		if s.Err != nil {
+			said = s.Err.Error()
+		}
+		if text := why.NotReady(ctx, w.Client, s.Ref, s.live, s.Message, said); text != "" {
+			lines = append(lines, s.Subject()+": "+text)
 		}
 	}
 	return strings.Join(lines, "\n")
-}
-
-func (w *waiter) why(ctx context.Context, s State) string {
-	var parts []string
-	add := func(text string) {
-		if text != "" && !slices.Contains(parts, text) {
-			parts = append(parts, text)
-		}
-	}
-	add(s.Message)
-	if s.Err != nil {
-		add(s.Err.Error())
-	}
-	if s.live != nil {
-		add(conditionMessage(s.live))
-		for _, pod := range w.pods(ctx, s.live) {
-			if why := podTrouble(pod); why != "" {
-				add(why)
-				add(w.lastWarning(ctx, "Pod", pod.Namespace, pod.Name))
-				break
-			}
-		}
-	}
-	add(w.lastWarning(ctx, s.Kind, s.Namespace, s.Name))
-	return shorten(strings.Join(parts, "; "))
-}
-
-func shorten(text string) string {
-	text = strings.ReplaceAll(text, "\n", " ")
-	if len(text) <= maxDetail {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxDetail-3], "") + "..."
-}
-
-// conditionMessage returns the message of the condition that says what is wrong.
-func conditionMessage(u *unstructured.Unstructured) string {
-	for _, c := range conditions(u) {
-		bad := c["status"] == "False" && (c["type"] == "Ready" || c["type"] == "Available")
-		bad = bad || c["status"] == "True" && (c["type"] == "ReplicaFailure" || c["type"] == "Stalled" || c["type"] == "Failed")
-		if msg, _ := c["message"].(string); bad && msg != "" {
-			return fmt.Sprintf("%v %v: %s", c["type"], c["reason"], msg)
-		}
-	}
-	return ""
-}
-
-// pods returns the pods of a workload, or the pod itself.
-func (w *waiter) pods(ctx context.Context, u *unstructured.Unstructured) []corev1.Pod {
-	if u.GetKind() == "Pod" && u.GroupVersionKind().Group == "" {
-		return toPods([]unstructured.Unstructured{*u})
-	}
-	raw, ok, _ := unstructured.NestedMap(u.Object, "spec", "selector")
-	if !ok || u.GetNamespace() == "" {
-		return nil
-	}
-	var selector metav1.LabelSelector
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &selector); err != nil {
-		return nil
-	}
-	if len(selector.MatchLabels) == 0 && len(selector.MatchExpressions) == 0 {
-		return nil
-	}
-	opts := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(&selector), Limit: 50}
-	pods, err := w.core(podsResource, u.GetNamespace()).List(ctx, opts)
-	if err != nil {
-		return nil
-	}
-	return toPods(pods.Items)
-}
-
-func (w *waiter) core(r schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
-	return w.Client.Dynamic().Resource(r).Namespace(namespace)
-}
-
-func toPods(items []unstructured.Unstructured) []corev1.Pod {
-	var pods []corev1.Pod
-	for _, item := range items {
-		var pod corev1.Pod
-		if runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &pod) == nil {
-			pods = append(pods, pod)
-		}
-	}
-	// The newest pods belong to the rollout that is waited for.
-	slices.SortStableFunc(pods, func(a, b corev1.Pod) int {
-		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
-	})
-	return pods
-}
-
-// podTrouble says which container of a pod is not well, or why the pod does not run.
-func podTrouble(pod corev1.Pod) string {
-	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if text := containerTrouble(c); text != "" {
-			return fmt.Sprintf("pod %s container %s (image %s): %s", pod.Name, c.Name, c.Image, text)
-		}
-	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return fmt.Sprintf("pod %s is not scheduled: %s", pod.Name, c.Message)
-		}
-	}
-	if pod.Status.Phase == corev1.PodFailed {
-		return fmt.Sprintf("pod %s failed: %s", pod.Name, cmp.Or(pod.Status.Message, pod.Status.Reason))
-	}
-	return ""
-}
-
-func containerTrouble(c corev1.ContainerStatus) string {
-	var parts []string
-	if s := c.State.Waiting; s != nil && s.Reason != "ContainerCreating" && s.Reason != "PodInitializing" {
-		parts = append(parts, strings.TrimSuffix(s.Reason+": "+s.Message, ": "))
-	}
-	last := c.State.Terminated
-	if last == nil {
-		last = c.LastTerminationState.Terminated
-	}
-	if last != nil && last.ExitCode != 0 {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("exit code %d %s", last.ExitCode, last.Reason)))
-	}
-	if len(parts) == 0 && c.State.Running != nil && !c.Ready {
-		parts = append(parts, "running but not ready")
-	}
-	return strings.Join(parts, ", ")
-}
-
-// lastWarning returns the newest Warning event about an object.
-func (w *waiter) lastWarning(ctx context.Context, kind, namespace, name string) string {
-	if namespace == "" {
-		namespace = metav1.NamespaceDefault // where events about cluster-scoped objects are kept
-	}
-	sel := fields.Set{"involvedObject.kind": kind, "involvedObject.name": name, "type": corev1.EventTypeWarning}
-	events, err := w.core(eventsResource, namespace).List(ctx, metav1.ListOptions{FieldSelector: sel.String(), Limit: 100})
-	if err != nil || len(events.Items) == 0 {
-		return ""
-	}
-	newest := slices.MaxFunc(events.Items, func(a, b unstructured.Unstructured) int {
-		return cmp.Compare(eventTime(a), eventTime(b))
-	})
-	reason, _, _ := unstructured.NestedString(newest.Object, "reason")
-	message, _, _ := unstructured.NestedString(newest.Object, "message")
-	return fmt.Sprintf("last event %s: %s", reason, message)
-}
-
-// eventTime compares as text: all of these are RFC 3339 in UTC.
-func eventTime(e unstructured.Unstructured) string {
-	last, _, _ := unstructured.NestedString(e.Object, "lastTimestamp")
-	precise, _, _ := unstructured.NestedString(e.Object, "eventTime")
-	return cmp.Or(last, precise, e.GetCreationTimestamp().UTC().Format(time.RFC3339))
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/apply/why"
 )
 
 // Object is one object to wait for.
@@ -87,21 +88,10 @@ func jobStatus(u *unstructured.Unstructured, message string) (status.Status, str
 }
 
 func conditionTrue(u *unstructured.Unstructured, kind string) bool {
-	for _, c := range conditions(u) {
+	for _, c := range why.Conditions(u) {
 		if c["type"] == kind && c["status"] == "True" {
 			return true
 		}
 	}
 	return false
-}
-
-func conditions(u *unstructured.Unstructured) []map[string]any {
-	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	var out []map[string]any
-	for _, c := range list {
-		if m, ok := c.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
 }

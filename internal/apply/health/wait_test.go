@@ -273,7 +273,7 @@ func TestDetails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			object := b.create(strings.NewReplacer("$NAME", name, "$FAIL", c.fail).Replace(c.doc))
-			pods := b.admin.Dynamic().Resource(podsResource).Namespace(b.ns)
+			pods := b.admin.Dynamic().Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(b.ns)
 			awaitTrue(t, "the pod fails", func() bool {
 				list, err := pods.List(context.Background(), metav1.ListOptions{LabelSelector: "app=" + name})
 				return err == nil && len(list.Items) > 0 && strings.Contains(containerStates(list.Items[0]), c.pod)
