@@ -43,6 +43,7 @@ func normalise(u *unstructured.Unstructured) (unknown []string) {
 		dropBadConversionCA(u)
 	}
 	kind := gvk.Group + "/" + gvk.Kind
+	DropAggregatedRules(u)
 	if isCRD || slices.Contains(untyped, kind) {
 		return nil
 	}
@@ -93,6 +94,16 @@ func dropEmptyTimestamps(v any) {
 		for _, child := range v {
 			dropEmptyTimestamps(child)
 		}
+	}
+}
+
+// DropAggregatedRules takes the rules out of a ClusterRole that aggregates those of others: the control plane fills them
+// in and overwrites whatever stands there. Whoever applies them, empty as they mostly are, takes all rights away for the
+// moment that it needs to fill them in again, and fights with it for ever.
+func DropAggregatedRules(u *unstructured.Unstructured) {
+	gvk := u.GroupVersionKind()
+	if gvk.Group == "rbac.authorization.k8s.io" && gvk.Kind == "ClusterRole" && u.Object["aggregationRule"] != nil {
+		delete(u.Object, "rules")
 	}
 }
 

@@ -59,6 +59,9 @@ func TestNormalise(t *testing.T) {
 		{reason: "roles are left alone",
 			in:  "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: r}, rules: null}",
 			out: "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: r}, rules: null}"},
+		{reason: "rules that the control plane fills in are not ours",
+			in:  "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: r}, aggregationRule: {clusterRoleSelectors: []}, rules: []}",
+			out: "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: r}, aggregationRule: {clusterRoleSelectors: []}}"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()

@@ -194,6 +194,7 @@ func (a *attempt) locate(ctx context.Context, o *unstructured.Unstructured) (*co
 	if kube.IsSecret(o) {
 		apply.FoldStringData(o)
 	}
+	apply.DropAggregatedRules(o)
 	d := &compared{wanted: o}
 	var r dynamic.ResourceInterface = client.Dynamic().Resource(m.Resource)
 	if m.Namespaced {

@@ -141,8 +141,11 @@ func (c *Client) dynamic(i *resource.Info) dynamic.ResourceInterface {
 // applyOne applies an object on the server, tells whether that created it, and takes over the fields that were written
 // by Helm from the client's side before.
 func (c *Client) applyOne(i *resource.Info) (created bool, err error) {
-	if u, ok := i.Object.(*unstructured.Unstructured); ok && IsSecret(u) {
-		apply.FoldStringData(u)
+	if u, ok := i.Object.(*unstructured.Unstructured); ok {
+		if IsSecret(u) {
+			apply.FoldStringData(u)
+		}
+		apply.DropAggregatedRules(u)
 	}
 	body, err := runtime.Encode(unstructured.UnstructuredJSONScheme, i.Object)
 	if err != nil {
