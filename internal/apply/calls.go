@@ -71,6 +71,13 @@ func (p *pass) send(ctx context.Context, m Mapping, u *unstructured.Unstructured
 	return p.Client.resource(m, u.GetNamespace()).Apply(ctx, u.GetName(), u, opts)
 }
 
+// sendAt applies an object if it is still the version that was seen.
+func (p *pass) sendAt(ctx context.Context, v *verdict) (*unstructured.Unstructured, error) {
+	payload := v.payload.DeepCopy()
+	payload.SetResourceVersion(v.version)
+	return p.send(ctx, v.mapping, payload, false)
+}
+
 type jsonOp struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`

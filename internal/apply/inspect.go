@@ -51,16 +51,18 @@ type verdict struct {
 	answer *unstructured.Unstructured
 	// version is the live resourceVersion at the dry-run.
 	version string
-	// reclaim says that the tracker asked for the write.
-	reclaim bool
+	// reclaim says that the tracker asked for the write, bySight that it did without a dry-run: version is then what
+	// the tracker saw.
+	reclaim, bySight bool
 	// watchable says that no policy lets live values be.
 	watchable bool
 	// healthy says that the last answer shows the object to be current.
 	healthy bool
 	// cleanup are the managers to take over, nil when there are none.
 	cleanup *cleanup
-	// err is the server's refusal.
-	err error
+	// err is the server's refusal, phase when it came, where that is not plain.
+	err   error
+	phase string
 }
 
 // inspectAll validates objects side by side. The error is about the way to the server; refusals are
@@ -129,6 +131,26 @@ func (p *pass) inspect(ctx context.Context, v *verdict) error {
 		return noNamespace(v.item.ref)
 	}
 	v.watchable, v.reclaim = p.watchable(v.item), p.Tracker != nil && p.Tracker.Reclaim(v.item.id)
+	if p.correctable(v) {
+		v.decision = decideConfigure
+		return nil
+	}
+	return p.ask(ctx, v)
+}
+
+// correctable decides without a request about an object of which the tracker has seen all that a dry-run would tell.
+func (p *pass) correctable(v *verdict) bool {
+	c, ok := p.Tracker.(Corrector)
+	if !ok || p.Full || !v.reclaim || !v.watchable {
+		return false
+	}
+	v.version, v.bySight = c.Correctable(v.item.id, v.item.hash)
+	return v.bySight
+}
+
+// ask decides by a dry-run.
+func (p *pass) ask(ctx context.Context, v *verdict) error {
+	v.bySight = false
 	dry, err := p.dryRun(ctx, v)
 	if err != nil && p.migrate(ctx, v, err) {
 		dry, err = p.dryRun(ctx, v)

@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -183,13 +182,7 @@ func (o PruneOptions) absent(err error) (Action, error) {
 
 // spared reports whether a live object must not be deleted.
 func (o PruneOptions) spared(e Entry, live *metav1.PartialObjectMetadata) bool {
-	if !o.Owner.Owns(live) || o.Keep != nil && o.Keep(e.ID) {
-		return true
-	}
-	u := &unstructured.Unstructured{Object: map[string]any{}}
-	u.SetLabels(live.GetLabels())
-	u.SetAnnotations(live.GetAnnotations())
-	return controls(o.Owner.Group).keep(u)
+	return !o.Owner.Owns(live) || o.Keep != nil && o.Keep(e.ID) || controls(o.Owner.Group).keep(live)
 }
 
 // WaitTermination waits until deleted objects are gone, as long as the context allows. The error

@@ -59,6 +59,25 @@ func ForeignManager(obj metav1.Object, fieldManager string, override []string) s
 	return ""
 }
 
+// Plain reports whether nothing on a live object asks for more than to apply it: no policy of the owner's group, no
+// manager that is taken over, nothing that client-side tools have left, and fields that have managers.
+func Plain(obj metav1.Object, group, fieldManager string, override []string) bool {
+	if len(obj.GetManagedFields()) == 0 {
+		return false // the server would make up a manager
+	}
+	for _, e := range obj.GetManagedFields() {
+		if takesOver(e, fieldManager, override) {
+			return false
+		}
+	}
+	c := controls(group)
+	return !c.untouched(obj) && !c.merge(obj) && !hasAny(obj.GetAnnotations(), leftAnnotations) && !hasAny(obj.GetLabels(), leftLabels)
+}
+
+func hasAny(have map[string]string, keys []string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { _, ok := have[key]; return ok })
+}
+
 // mustClean reports whether a clean-up is due by itself. What "kubectl rollout restart" wrote stays
 // until the object is written for another reason: undoing it would roll out again.
 func (p *pass) mustClean(v *verdict) bool {

@@ -48,6 +48,14 @@ type Tracker interface {
 	Reclaim(id ID) bool
 }
 
+// Corrector is a Tracker that sees the live metadata of objects.
+type Corrector interface {
+	// Correctable returns the resourceVersion of a live object that the owner has applied as this hash, of which
+	// somebody took fields, and whose metadata asks for nothing but the same apply again (see Plain): the dry-run
+	// would tell nothing that is not known.
+	Correctable(id ID, desired Hash) (version string, ok bool)
+}
+
 // Explainer is a Tracker that can say what a write put back.
 type Explainer interface {
 	// Explain is called after a write that Reclaim asked for, with the server's answer and before

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -95,7 +96,7 @@ func (p *pass) take(verdicts []*verdict, outcomes []outcome) (failures []Failure
 			left++
 		case o.err != nil:
 			v.err = o.err
-			failures = append(failures, p.failure(v, phaseApply))
+			failures = append(failures, p.failure(v, cmp.Or(v.phase, phaseApply)))
 		case v.decision == decideDone:
 		default:
 			if v.decision.writes() {
@@ -109,6 +110,20 @@ func (p *pass) take(verdicts []*verdict, outcomes []outcome) (failures []Failure
 
 // write carries one verdict out. A write that has begun is not cut short.
 func (p *pass) write(ctx context.Context, v *verdict) (action Action, why string, err error) {
+	if v.bySight {
+		if answer, err := p.sendAt(ctx, v); err == nil {
+			return p.wrote(v, answer)
+		}
+		// It is not as it was seen, or is refused: the dry-run tells which.
+		if err := p.ask(ctx, v); err != nil {
+			v.phase = phaseDryRun
+			return "", "", err
+		}
+		v.digest()
+		if !v.decision.writes() {
+			return v.decision.atRest(), "", nil
+		}
+	}
 	switch v.decision {
 	case decideRecreate:
 		err = p.remove(ctx, v)
@@ -124,6 +139,11 @@ func (p *pass) write(ctx context.Context, v *verdict) (action Action, why string
 	if err != nil {
 		return "", "", err
 	}
+	return p.wrote(v, answer)
+}
+
+// wrote notes the answer to a write.
+func (p *pass) wrote(v *verdict, answer *unstructured.Unstructured) (action Action, why string, err error) {
 	action, why = p.action(v, answer), p.explain(v, answer)
 	p.remember(v, answer)
 	v.answer = answer

@@ -22,7 +22,7 @@ metadata: {name: app, namespace: $NS}
 spec: {teeth: 3}`
 
 var customEdits = []edit{
-	{"a field of a custom resource", putBack, func(b *bench) { b.patch("gear", "someone", `{"spec":{"teeth":4}}`) }, Taken, "1 dry-run, 1 apply", "configured: .spec.teeth taken by someone at TIME"},
+	{"a field of a custom resource", putBack, func(b *bench) { b.patch("gear", "someone", `{"spec":{"teeth":4}}`) }, Taken, "1 apply", "configured: .spec.teeth taken by someone at TIME"},
 	{"a field added to a custom resource", leftAlone, func(b *bench) { b.patch("gear", "someone", `{"spec":{"oil":true}}`) }, Moved, "1 dry-run", none},
 	{"status of a custom resource", leftAlone, func(b *bench) { b.patch("gear", "someone", `{"status":{"turns":1}}`, "status") }, InStep, none, none},
 	{"status of a custom resource that has it as a field", leftAlone, func(b *bench) { b.patch("cog", "someone", `{"status":{"turns":1}}`) }, Moved, "1 dry-run", none},

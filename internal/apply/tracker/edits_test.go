@@ -56,38 +56,38 @@ const (
 
 var edits = []edit{
 	// Values of owned fields.
-	{"merge patch of a value", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":{"k":"x"}}`) }, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by someone at TIME"},
-	{"JSON patch of a value", putBack, func(b *bench) { b.jsonPatch("cm", "someone", `[{"op":"replace","path":"/data/k","value":"x"}]`) }, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by someone at TIME"},
+	{"merge patch of a value", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":{"k":"x"}}`) }, Taken, "1 apply", "configured: .data.k taken by someone at TIME"},
+	{"JSON patch of a value", putBack, func(b *bench) { b.jsonPatch("cm", "someone", `[{"op":"replace","path":"/data/k","value":"x"}]`) }, Taken, "1 apply", "configured: .data.k taken by someone at TIME"},
 	{"kubectl edit of a value", putBack, func(b *bench) { b.patch("cm", "kubectl-edit", `{"data":{"k":"x"}}`) }, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by kubectl-edit at TIME"},
-	{"two values", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":{"k":"x","l":"y"}}`) }, Taken, "1 dry-run, 1 apply", "configured: .data.k, .data.l taken by someone at TIME"},
-	{"a key removed", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":{"k":null}}`) }, Taken, "1 dry-run, 1 apply", "configured: .data.k removed"},
-	{"all data removed", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":null}`) }, Taken, "1 dry-run, 1 apply", "configured: .data.k, .data.l removed"},
+	{"two values", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":{"k":"x","l":"y"}}`) }, Taken, "1 apply", "configured: .data.k, .data.l taken by someone at TIME"},
+	{"a key removed", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":{"k":null}}`) }, Taken, "1 apply", "configured: .data.k removed"},
+	{"all data removed", putBack, func(b *bench) { b.patch("cm", "someone", `{"data":null}`) }, Taken, "1 apply", "configured: .data.k, .data.l removed"},
 	{"a value changed and changed back", leftAlone, func(b *bench) {
 		b.patch("cm", "someone", `{"data":{"k":"x"}}`)
 		b.patch("cm", "someone", `{"data":{"k":"git"}}`)
-	}, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by someone at TIME"},
+	}, Taken, "1 apply", "configured: .data.k taken by someone at TIME"},
 	{"forced apply by another manager", putBack, func(b *bench) {
 		b.applyAs("cm", "someone", "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: $NS}, data: {k: x}}")
-	}, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by someone at TIME"},
+	}, Taken, "1 apply", "configured: .data.k taken by someone at TIME"},
 	{"co-ownership by an equal apply", leftAlone, func(b *bench) {
 		b.applyAs("cm", "someone", "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: $NS}, data: {k: git}}")
 	}, InStep, none, none},
 	{"another apply under our own name", putBack, func(b *bench) {
 		nextSecond()
 		b.applyAs("cm", manager, "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: $NS, labels: {GROUP/name: app, GROUP/namespace: $NS}}, data: {k: x}}")
-	}, Taken, "1 dry-run, 1 apply", "ANY"},
+	}, Taken, "1 apply", "ANY"},
 	{"managedFields cleared", leftAlone, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"managedFields":[{}]}}`) }, Taken, "1 dry-run, 1 apply, 1 patch", "ANY"},
 	{"kubectl replace of a value", putBack, func(b *bench) { b.update("cm", "kubectl-replace", "x", "data", "k") }, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by kubectl-replace at TIME"},
 	{"kubectl apply of another value", putBack, func(b *bench) {
 		b.patch("cm", "kubectl-client-side-apply", `{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}"}},"data":{"k":"x"}}`)
 	}, Taken, "1 dry-run, 1 apply, 1 patch", "configured: .data.k taken by kubectl-client-side-apply at TIME"},
 	// Secrets.
-	{"a Secret's value", putBack, func(b *bench) { b.patch("secret", "someone", `{"stringData":{"password":"x"}}`) }, Taken, "1 dry-run, 1 apply", "configured: .data.password taken by someone at TIME"},
+	{"a Secret's value", putBack, func(b *bench) { b.patch("secret", "someone", `{"stringData":{"password":"x"}}`) }, Taken, "1 apply", "configured: .data.password taken by someone at TIME"},
 	{"a key added to a Secret", leftAlone, func(b *bench) { b.patch("secret", "someone", `{"stringData":{"other":"x"}}`) }, InStep, none, none},
 	// Labels and annotations.
-	{"an owned label changed", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"labels":{"tier":"x"}}}`) }, Taken, "1 dry-run, 1 apply", "configured: .metadata.labels.tier taken by someone at TIME"},
-	{"an owned label removed", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"labels":{"tier":null}}}`) }, Taken, "1 dry-run, 1 apply", "configured: .metadata.labels.tier removed"},
-	{"an owned annotation changed", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"annotations":{"note":"x"}}}`) }, Taken, "1 dry-run, 1 apply", "configured: .metadata.annotations.note taken by someone at TIME"},
+	{"an owned label changed", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"labels":{"tier":"x"}}}`) }, Taken, "1 apply", "configured: .metadata.labels.tier taken by someone at TIME"},
+	{"an owned label removed", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"labels":{"tier":null}}}`) }, Taken, "1 apply", "configured: .metadata.labels.tier removed"},
+	{"an owned annotation changed", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"annotations":{"note":"x"}}}`) }, Taken, "1 apply", "configured: .metadata.annotations.note taken by someone at TIME"},
 	{"a label added", leftAlone, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"labels":{"other":"x"}}}`) }, InStep, none, none},
 	{"an annotation added", leftAlone, func(b *bench) { b.patch("svc", "someone", `{"metadata":{"annotations":{"other":"x"}}}`) }, InStep, none, none},
 	{"an annotation added to a Deployment", leftAlone, func(b *bench) { b.patch("deploy", "someone", `{"metadata":{"annotations":{"other":"x"}}}`) }, Moved, "1 dry-run", none},
@@ -111,25 +111,25 @@ var edits = []edit{
 		b.applyAs("cm", "someone", "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: $NS, labels: {GROUP/name: app, GROUP/namespace: $NS}}, data: {k: git}}")
 	}, Taken, "1 dry-run, 1 apply", "ANY"},
 	// Workloads and lists.
-	{"scale by subresource", putBack, func(b *bench) { b.patch("deploy", "someone", `{"spec":{"replicas":5}}`, "scale") }, Taken, "1 dry-run, 1 apply", "configured: .spec.replicas taken by someone"},
+	{"scale by subresource", putBack, func(b *bench) { b.patch("deploy", "someone", `{"spec":{"replicas":5}}`, "scale") }, Taken, "1 apply", "configured: .spec.replicas taken by someone"},
 	// A Scale leaves a zero out, so the server notes no new owner.
-	{"scale to zero", putBack, func(b *bench) { b.patch("deploy", "someone", `{"spec":{"replicas":0}}`, "scale") }, Taken, "1 dry-run, 1 apply", "configured: .spec.replicas removed"},
+	{"scale to zero", putBack, func(b *bench) { b.patch("deploy", "someone", `{"spec":{"replicas":0}}`, "scale") }, Taken, "1 apply", "configured: .spec.replicas removed"},
 	{"an image", putBack, func(b *bench) {
 		b.jsonPatch("deploy", "someone", `[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"x"}]`)
-	}, Taken, "1 dry-run, 1 apply", `configured: .spec.template.spec.containers[name="c"].image taken by someone at TIME`},
+	}, Taken, "1 apply", `configured: .spec.template.spec.containers[name="c"].image taken by someone at TIME`},
 	{"an item of an atomic list", putBack, func(b *bench) {
 		b.jsonPatch("deploy", "someone", `[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"x"}]`)
-	}, Taken, "1 dry-run, 1 apply", `configured: .spec.template.spec.containers[name="c"].args taken by someone at TIME`},
+	}, Taken, "1 apply", `configured: .spec.template.spec.containers[name="c"].args taken by someone at TIME`},
 	{"an atomic list reordered", putBack, func(b *bench) {
 		b.jsonPatch("deploy", "someone", `[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":["b","a"]}]`)
-	}, Taken, "1 dry-run, 1 apply", `configured: .spec.template.spec.containers[name="c"].args taken by someone at TIME`},
+	}, Taken, "1 apply", `configured: .spec.template.spec.containers[name="c"].args taken by someone at TIME`},
 	{"an associative list reordered", putBack, func(b *bench) {
 		nextSecond() // only the second of the server's stamp tells
 		b.jsonPatch("deploy", "someone", `[{"op":"replace","path":"/spec/template/spec/containers/0/env","value":[{"name":"B","value":"b"},{"name":"A","value":"a"}]}]`)
 	}, Moved, "1 dry-run, 1 apply, 1 get", "configured"},
 	{"an item removed from an associative list", putBack, func(b *bench) {
 		b.jsonPatch("deploy", "someone", `[{"op":"remove","path":"/spec/template/spec/containers/0/env/0"}]`)
-	}, Taken, "1 dry-run, 1 apply", "ANY"},
+	}, Taken, "1 apply", "ANY"},
 	{"an item added to an associative list", leftAlone, func(b *bench) {
 		b.jsonPatch("deploy", "someone", `[{"op":"add","path":"/spec/template/spec/containers/0/env/-","value":{"name":"C","value":"c"}}]`)
 	}, Moved, "1 dry-run", none},
@@ -145,8 +145,8 @@ var edits = []edit{
 	{"an unset field set", leftAlone, func(b *bench) { b.patch("deploy", "someone", `{"spec":{"minReadySeconds":1}}`) }, Moved, "1 dry-run", none},
 	{"a port changed", putBack, func(b *bench) {
 		b.jsonPatch("svc", "someone", `[{"op":"replace","path":"/spec/ports/0/targetPort","value":90}]`)
-	}, Taken, "1 dry-run, 1 apply", "ANY"},
-	{"a selector added to a Service", putBack, func(b *bench) { b.patch("svc", "someone", `{"spec":{"selector":{"x":"y"}}}`) }, Taken, "1 dry-run, 1 apply", "configured: .spec.selector taken by someone at TIME"},
+	}, Taken, "1 apply", "ANY"},
+	{"a selector added to a Service", putBack, func(b *bench) { b.patch("svc", "someone", `{"spec":{"selector":{"x":"y"}}}`) }, Taken, "1 apply", "configured: .spec.selector taken by someone at TIME"},
 	{"a Service's type", leftAlone, func(b *bench) { b.patch("svc", "someone", `{"spec":{"type":"NodePort"}}`) }, InStep, none, none},
 }
 

@@ -46,6 +46,8 @@ type live struct {
 	entry, meta apply.Hash
 	owner       Key    // from the owner labels
 	foreign     string // manager that would be taken over
+	plain       bool   // see apply.Plain
+	exempt      bool   // see apply.Exempt
 	leaving     bool   // it has a deletionTimestamp
 	seen        time.Time
 }
@@ -64,6 +66,8 @@ func observe(obj *metav1.PartialObjectMetadata, o *Options, now time.Time) live 
 		meta:       apply.MetaHash(obj, o.FieldManager),
 		owner:      Key{Namespace: labels[o.OwnerGroup+"/namespace"], Name: labels[o.OwnerGroup+"/name"]},
 		foreign:    apply.ForeignManager(obj, o.FieldManager, o.OverrideManagers),
+		plain:      apply.Plain(obj, o.OwnerGroup, o.FieldManager, o.OverrideManagers),
+		exempt:     apply.Exempt(obj, o.OwnerGroup),
 		leaving:    obj.GetDeletionTimestamp() != nil,
 		seen:       now,
 	}
@@ -86,6 +90,8 @@ func judge(r apply.Record, l *live, owner Key, upTo string) State {
 		return InStep // from before our write
 	}
 	switch {
+	case l.exempt:
+		return InStep // as long as it says so
 	case r.UID != l.uid:
 		return Taken
 	case l.owner != owner && l.owner != Key{}:

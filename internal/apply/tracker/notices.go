@@ -62,7 +62,7 @@ func (d Drift) Contested(manager string, interval time.Duration) string {
 		return ""
 	}
 	if d.State == Gone {
-		return fmt.Sprintf("%s was deleted again right after %s had created it anew; the next correction waits for the interval of %s",
+		return fmt.Sprintf("%s is deleted again and again right after %s has created it anew; it comes back ever more slowly, at the latest at the interval of %s. Take it out of the source, or stop who deletes it",
 			ref.Subject(), manager, interval)
 	}
 	who := d.Manager

@@ -40,8 +40,10 @@ type object struct {
 	late []metav1.ManagedFieldsEntry
 	// last is the last correction, nil when there was none within the interval.
 	last *correction
-	// recreated is when the object was last created anew.
+	// recreated is when the object was last created anew, returns how often it was in a row, each time soon after it was
+	// before.
 	recreated time.Time
+	returns   int
 	// fought is when a fight was last reported.
 	fought time.Time
 	// looked and patience damp the dry-runs for objects that move all the time.
@@ -243,6 +245,17 @@ func (v *View) Record(id apply.ID) (apply.Record, bool) {
 	return apply.Record{}, false
 }
 
+// Correctable implements apply.Corrector.
+func (v *View) Correctable(id apply.ID, desired apply.Hash) (version string, ok bool) {
+	v.o.t.mu.Lock()
+	defer v.o.t.mu.Unlock()
+	obj, l := v.o.objects[id], v.o.liveLocked(id)
+	if obj == nil || obj.record == nil || l == nil || obj.record.Desired != desired || obj.record.UID != l.uid || !l.plain {
+		return "", false
+	}
+	return l.version, v.o.t.stateLocked(v.o, id) == Taken
+}
+
 // Reclaim implements apply.Tracker.
 func (v *View) Reclaim(id apply.ID) bool {
 	t := v.o.t
@@ -294,7 +307,11 @@ func (t *Tracker) noteLocked(o *Owner, obj *object, r apply.Record) {
 		o.corrected = now
 		switch obj.drift.State {
 		case Gone:
+			if obj.drift.At.Sub(obj.recreated) >= shortLived {
+				obj.returns = 0
+			}
 			obj.recreated = now
+			obj.returns++
 		case Moved:
 			// Each look within the interval makes the next one wait longer.
 			if now.Sub(obj.looked) >= o.interval+obj.patience {

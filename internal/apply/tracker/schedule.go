@@ -90,7 +90,10 @@ func (t *Tracker) dueLocked(o *Owner, obj *object, now time.Time) (when time.Tim
 	}
 	switch obj.drift.State {
 	case Gone:
-		return soon, !obj.record.VanishesWhenDone && !t.fightsLocked(o, obj)
+		if t.fightsLocked(o, obj) {
+			soon = obj.drift.At.Add(t.patienceLocked(o, obj))
+		}
+		return soon, !obj.record.VanishesWhenDone
 	case Taken:
 		return soon, !t.fightsLocked(o, obj)
 	case Moved:
@@ -106,9 +109,23 @@ func (t *Tracker) dueLocked(o *Owner, obj *object, now time.Time) (when time.Tim
 // the work of a program.
 const shortLived = 10 * time.Second
 
+// freeReturns is how often in a row such an object comes back at once. Afterwards it comes back after a second, two,
+// four and so on, at most the interval: a person who tries it out sees it come back, and a program soon makes us no
+// busier than the interval would.
+const freeReturns = 3
+
+// patienceLocked is how long an object stays gone that was deleted soon after it came back.
+func (t *Tracker) patienceLocked(o *Owner, obj *object) time.Duration {
+	const most = 20 // doublings: more than any interval
+	if obj.returns < freeReturns || obj.drift.At.Sub(obj.recreated) >= shortLived {
+		return 0
+	}
+	return min(time.Second<<min(obj.returns-freeReturns, most), o.interval)
+}
+
 // fightsLocked reports whether the manager of a correction took the same field again within the
-// interval, or the object that was created anew was deleted at once: the next correction waits for
-// the interval, so that we are never busier than that.
+// interval: the next correction waits for the interval, so that we are never busier than that; or
+// whether an object that comes back again and again has to stay gone for now.
 func (t *Tracker) fightsLocked(o *Owner, obj *object) bool {
 	now := t.Now()
 	if obj.drift == nil || !t.repeated(o, obj, now) {
@@ -125,7 +142,7 @@ func (t *Tracker) fightsLocked(o *Owner, obj *object) bool {
 
 func (t *Tracker) repeated(o *Owner, obj *object, now time.Time) bool {
 	if obj.drift.State == Gone {
-		return obj.drift.At.Sub(obj.recreated) < shortLived && now.Sub(obj.recreated) < o.interval
+		return now.Before(obj.drift.At.Add(t.patienceLocked(o, obj)))
 	}
 	last := obj.last
 	if last == nil || now.Sub(last.at) >= o.interval || last.by != obj.drift.Manager {

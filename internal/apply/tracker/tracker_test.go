@@ -151,6 +151,25 @@ func (b *bench) set(docs string) *apply.Set {
 // pass runs one pass of the owner and returns its changes, with what was put back, and the requests.
 func (b *bench) pass(docs string, view *View) (changes, requests string) {
 	b.t.Helper()
+	changes, requests, err := b.run(docs, view)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return changes, requests
+}
+
+// tryPass is pass, with the error for changes when there is one.
+func (b *bench) tryPass(docs string, view *View) (changes, requests string) {
+	b.t.Helper()
+	changes, requests, err := b.run(docs, view)
+	if err != nil {
+		changes = err.Error()
+	}
+	return changes, requests
+}
+
+func (b *bench) run(docs string, view *View) (changes, requests string, err error) {
+	b.t.Helper()
 	end := b.owner.Begin()
 	defer end()
 	set := b.set(docs)
@@ -158,9 +177,6 @@ func (b *bench) pass(docs string, view *View) (changes, requests string) {
 	res, err := apply.Apply(context.Background(), set, apply.Options{
 		Client: b.client, FieldManager: manager, Previous: b.inv, Tracker: view,
 	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	b.inv = res.Inventory()
 	b.owner.Follow(b.inv)
 	var lines []string
@@ -171,7 +187,7 @@ func (b *bench) pass(docs string, view *View) (changes, requests string) {
 		}
 		lines = append(lines, line)
 	}
-	return strings.Join(lines, "\n"), b.requests()
+	return strings.Join(lines, "\n"), b.requests(), err
 }
 
 // install applies the documents and waits until the watch has shown them.

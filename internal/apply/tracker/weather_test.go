@@ -100,7 +100,7 @@ func TestWatchIsCut(t *testing.T) {
 	l.set(false, false)
 	b.await("both drifts", func() bool { return len(b.owner.Drifts()) == 2 })
 	b.awaitNotify()
-	if changes, requests := b.pass(target, b.owner.AtRevision()); requests != "2 dry-run, 2 apply" || !strings.Contains(changes, "taken by someone") {
+	if changes, requests := b.pass(target, b.owner.AtRevision()); requests != "1 dry-run, 2 apply" || !strings.Contains(changes, "taken by someone") {
 		t.Errorf("%s with %s", changes, requests)
 	}
 }
