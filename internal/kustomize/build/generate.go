@@ -107,12 +107,21 @@ func generatedFor(sources []source) *types.Kustomization {
 		TypeMeta: types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind},
 	}
 	for _, s := range sources {
-		k.Resources = append(k.Resources, s.path)
+		k.Resources = append(k.Resources, unmistakable(s.path))
 	}
 	if len(sources) == 0 {
 		k.Namespace = placeholderNamespace
 	}
 	return k
+}
+
+// unmistakable writes a path of the artifact so that kustomize does not take it for an address: it would start git for a
+// directory with the name of a host.
+func unmistakable(name string) string {
+	if isRemote(name) || strings.ContainsAny(name, ":@") {
+		return "./" + name
+	}
+	return name
 }
 
 // atLine adds to an error of the YAML parser the line in the file, where its own text counts differently, and what to do.

@@ -36,7 +36,7 @@ type memo struct {
 
 // memoKey identifies what a rendered file depends on, beside its content.
 func (b *builder) memoKey() [sha256.Size]byte {
-	content, err := json.Marshal([]any{"parts/2", version.Version, b.namespace, b.opts.Limits})
+	content, err := json.Marshal([]any{"parts/3", version.Version, b.namespace, b.opts.Limits})
 	if err != nil {
 		panic(err) // plain data always encodes
 	}

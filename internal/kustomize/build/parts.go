@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -45,6 +44,9 @@ func (b *builder) divisible() bool {
 // build knows need not be built again. parts declines when an identity occurs twice, or may do so in the target
 // namespace, to leave the error to kustomize.
 func (b *builder) parts() ([]*object, bool) {
+	if b.patched {
+		return nil, false // something decrypted is among it, of which no memo may know
+	}
 	var all []*object
 	seen := map[resid.ResId]bool{}
 	for _, s := range b.sources {
@@ -52,12 +54,12 @@ func (b *builder) parts() ([]*object, bool) {
 			return nil, false // a directory that is left to kustomize
 		}
 		for _, m := range s.files {
-			if len(m.objects) == 0 || bytes.Contains(m.content, []byte(internalAnnotations)) {
+			if len(m.objects) == 0 {
 				return nil, false
 			}
 			for _, o := range m.objects {
 				id := b.identity(o.id)
-				if seen[id] || o.id.Kind == "Node" || b.namespace != "" && o.id.Kind == "Namespace" {
+				if seen[id] || o.id.Kind == "Node" || b.namespace != "" && o.id.Kind == "Namespace" || o.meddles() {
 					return nil, false
 				}
 				seen[id] = true
@@ -68,8 +70,19 @@ func (b *builder) parts() ([]*object, bool) {
 	return all, len(all) > maxGroup
 }
 
-// internalAnnotations are kustomize's own, by which a manifest could tell it about other names.
-const internalAnnotations = "internal.config.kubernetes.io"
+// meddles reports whether an object has one of kustomize's own annotations, which tell it of other names and of what to do
+// with them. What the memo knows was looked at when it was parsed.
+func (o *object) meddles() bool {
+	if o.parsed == nil {
+		return false
+	}
+	for name := range o.parsed.GetAnnotations() {
+		if strings.HasPrefix(name, konfig.ConfigAnnoDomain+"/") {
+			return true
+		}
+	}
+	return false
+}
 
 // identity is what kustomize compares to find an object twice. With a target namespace the one that an object comes
 // from does not count.

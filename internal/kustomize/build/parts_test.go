@@ -337,6 +337,10 @@ func TestNotPlain(t *testing.T) {
 		"a file that is not there":      {files: map[string]string{"kustomization.yaml": kustomization(resources, "bases: [gone.yaml]")}, err: "gone.yaml"},
 		"kustomize's own annotations": {files: map[string]string{"kustomization.yaml": kustomization(resources),
 			"f0001.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, annotations: {internal.config.kubernetes.io/needsHashSuffix: enabled}}\n"}},
+		"kustomize's own annotations, escaped": {files: map[string]string{
+			"f0001.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, annotations: {\"internal.config\\u002ekubernetes.io/needsHashSuffix\": enabled}}\n"}},
+		"kustomize's own annotations of names": {files: map[string]string{
+			"f0001.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  annotations: {\"internal.config\\x2ekubernetes.io/previousNames\": other, \"internal.config\\x2ekubernetes.io/previousKinds\": ConfigMap, \"internal.config\\x2ekubernetes.io/previousNamespaces\": one}\n"}},
 	} {
 		files := manyMaps(maxGroup + 10)
 		maps.Copy(files, c.files)

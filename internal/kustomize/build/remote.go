@@ -109,6 +109,9 @@ func (b *builder) localise(file, ref string) (local string, remote bool, err err
 	if !isRemote(ref) {
 		return ref, false, nil
 	}
+	if b.isFile(file, ref) {
+		return unmistakable(ref), true, nil
+	}
 	if b.opts.Remote == nil {
 		return "", true, &RemoteError{File: file, URL: redact(ref)}
 	}
@@ -125,6 +128,16 @@ func (b *builder) localise(file, ref string) (local string, remote bool, err err
 	b.fsys.mounts = append(b.fsys.mounts, mount{prefix: prefix, root: root})
 	local, err = filepath.Rel(path.Dir(file), path.Join(prefix, path.Join("/", within)))
 	return local, true, err
+}
+
+// isFile tells whether a reference without a scheme is the name of a file beside the one that has it, such as
+// app@production.yaml, which kustomize looks for first.
+func (b *builder) isFile(from, ref string) bool {
+	if remoteScheme.MatchString(ref) {
+		return false
+	}
+	_, file, err := b.fsys.CleanedAbs(path.Join(path.Dir(from), ref))
+	return err == nil && file != ""
 }
 
 var credentials = regexp.MustCompile(`//[^/@]*@`)

@@ -118,3 +118,27 @@ func TestRemoteStaysInside(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesLikeAddresses builds files and directories whose names kustomize could take for something on a network.
+func TestNamesLikeAddresses(t *testing.T) {
+	t.Parallel()
+	cm := func(name string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\n"
+	}
+	root := write(t, map[string]string{
+		"plain/github.com/org/repo/kustomization.yaml":      kustomization("resources: [a.yaml]"),
+		"plain/github.com/org/repo/a.yaml":                  cm("a"),
+		"plain/git@example.com:org/repo/kustomization.yaml": kustomization("resources: [b.yaml]"),
+		"plain/git@example.com:org/repo/b.yaml":             cm("b"),
+		"plain/https:c.yaml":                                cm("c"),
+		"plain/app@production.yaml":                         cm("d"),
+		"own/kustomization.yaml":                            kustomization("resources: [app@production.yaml]"),
+		"own/app@production.yaml":                           cm("e"),
+	})
+	for name, want := range map[string]int{"plain": 4, "own": 1} {
+		result, err := Build(t.Context(), Options{Root: root, Path: name})
+		if err != nil || len(result.Objects) != want {
+			t.Errorf("%s: %v, want %d objects", name, err, want)
+		}
+	}
+}
