@@ -95,7 +95,7 @@ func (e *InterruptedError) Error() string {
 // Unwrap returns the cause.
 func (e *InterruptedError) Unwrap() error { return e.Cause }
 
-// EncryptedSecretError says that a Secret still holds a SOPS envelope.
+// EncryptedSecretError says that an object still holds what SOPS encrypted.
 type EncryptedSecretError struct {
 	Ref
 	Origin string

@@ -98,7 +98,9 @@ func TestEncryptedSecret(t *testing.T) {
 		reason, doc, err string
 	}{
 		{"a SOPS envelope is refused", strings.Replace(secret, "ANNOTATION", "enabled", 1), "Secret/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"},
+		{"so is a value that is still encrypted", strings.NewReplacer("ANNOTATION", "enabled", "sops: {mac: x}", "stringData: {a: 'ENC[AES256_GCM,data:x]'}").Replace(secret), "Secret/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"},
 		{"but for an opt-out, in any case", strings.Replace(secret, "ANNOTATION", "Disabled", 1), ""},
+		{"so is another built-in kind", strings.NewReplacer("kind: Secret", "kind: ConfigMap", "ANNOTATION", "enabled").Replace(secret), "ConfigMap/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"},
 		{"other kinds may have such a field", strings.Replace(secret, "kind: Secret", "kind: Other", 1), ""},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

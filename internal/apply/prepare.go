@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Preparation says how desired objects become a Set.
@@ -150,14 +152,28 @@ func scopeOf(ctx context.Context, client *Client, gvk schema.GroupVersionKind, s
 	return m.Namespaced, err == nil, err
 }
 
+// guardEncrypted refuses what is still encrypted. A custom kind may mean to be so, for an operator that decrypts it.
 func guardEncrypted(o Object, ref Ref, owner Owner) error {
-	if ref.Group != "" || ref.Kind != "Secret" || controls(owner.Group).encrypted(o.Unstructured) {
+	if controls(owner.Group).encrypted(o.Unstructured) || !scheme.Scheme.Recognizes(ref.GroupVersionKind) {
 		return nil
 	}
-	if _, ok := o.Object["sops"]; !ok {
+	_, envelope := o.Object["sops"]
+	secret := ref.Group == "" && ref.Kind == "Secret"
+	if !envelope && !(secret && (sealed(o.Object["data"]) || sealed(o.Object["stringData"]))) {
 		return nil
 	}
 	return &EncryptedSecretError{Ref: ref, Origin: o.Origin}
+}
+
+// sealed tells whether a value of a Secret is what SOPS encrypted: of an item, say, of a List that was encrypted as a whole.
+func sealed(data any) bool {
+	values, _ := data.(map[string]any)
+	for _, value := range values {
+		if text, ok := value.(string); ok && strings.HasPrefix(text, "ENC[AES256_GCM,") {
+			return true
+		}
+	}
+	return false
 }
 
 func label(u *unstructured.Unstructured, p Preparation) {

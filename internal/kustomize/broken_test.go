@@ -80,6 +80,10 @@ var brokenFiles = []broken{
 		func(s *kustomizev1.KustomizationSpec) {
 			s.PostBuild = &kustomizev1.PostBuild{Substitute: map[string]string{"a-b": "1"}}
 		}},
+	{"variable-value", one("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  other: ${a} and ${b:=c}\n"), buildFailed, []string{"variable-value/a.yaml", "with the value of ${a}, ${b}; put quotes around it"},
+		func(s *kustomizev1.KustomizationSpec) {
+			s.PostBuild = &kustomizev1.PostBuild{Substitute: map[string]string{"a": "canary: 1"}}
+		}},
 	{"path-file", one("a.yaml", configMap("x", "1")), meta.ArtifactFailedReason, []string{"not a directory"},
 		func(s *kustomizev1.KustomizationSpec) { s.Path = "./path-file/a.yaml" }},
 }

@@ -93,7 +93,7 @@ func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*buil
 	defer cancel()
 	result, err := build.Build(ctx, opts)
 	if err != nil {
-		return nil, failed(meta.BuildFailedReason, err)
+		return nil, failed(meta.BuildFailedReason, vars.concealed(err))
 	}
 	b := &built{
 		desire: j.t.desire(), generation: j.t.object.Generation, spec: spec, inputs: result.Inputs, digest: result.Digest,
@@ -119,7 +119,7 @@ func (j *job) options(ctx context.Context, vars *variables) (build.Options, erro
 	}
 	opts := build.Options{
 		Root: j.tree.Dir(), Path: j.t.spec().Path, Spec: buildSpec(j.t.spec()),
-		Decrypt: decryptor, Substitute: vars.step(), Limits: j.c.BuildLimits,
+		Decrypt: decryptor, Substitute: vars.step(), Secret: vars.holdSecret, Limits: j.c.BuildLimits,
 		Memo: j.c.builds.memo(string(j.t.object.UID)),
 	}
 	if j.c.Remotes != nil {

@@ -220,6 +220,19 @@ func TestSubstitution(t *testing.T) {
 	if got, want := value(), "changed secret inline default"; got != want {
 		t.Errorf("a labelled ConfigMap acts at once: value = %q, want %q", got, want)
 	}
+	l.secret("treasure", map[string]string{"pw": canary, "bad": "x: " + canary + ": ["})
+	l.source("leaks", "r1", map[string]string{
+		"refused/d.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {replicas: \"${pw}\"}\n",
+		"broken/cm.yaml": configMap("b", "${bad}"),
+	})
+	for name, reason := range map[string]string{"refused": meta.ReconciliationFailedReason, "broken": meta.BuildFailedReason} {
+		l.create(name, func(s *kustomizev1.KustomizationSpec) {
+			s.SourceRef.Name, s.Path = "leaks", "./"+name
+			s.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{{Kind: "Secret", Name: "treasure"}}}
+		})
+		k, _ := l.failed(name, reason)
+		l.nothingTells(k, canary)
+	}
 }
 
 // TestOrderFromContent applies in one pass what needs each other: a CRD and its resource, metadata from the spec.

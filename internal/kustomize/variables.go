@@ -1,13 +1,17 @@
 package kustomize
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
+	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
 	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
@@ -19,7 +23,34 @@ type variables struct {
 	enabled bool
 	strict  bool
 	private bool // a value came from a Secret
+	secrets []string
 	err     error
+}
+
+// shortestSecret is the length from which a value of a Secret is looked for in messages: shorter ones would blot out words.
+const shortestSecret = 8
+
+// noteSecrets keeps in mind what must not be shown.
+func (v *variables) noteSecrets(layer map[string]string) {
+	v.private = true
+	for _, value := range substitute.Merge(layer) {
+		if len(value) >= shortestSecret {
+			v.secrets = append(v.secrets, value)
+		}
+	}
+}
+
+// holdSecret tells whether a value of a Secret is in a text.
+func (v *variables) holdSecret(text []byte) bool {
+	return slices.ContainsFunc(v.secrets, func(secret string) bool { return bytes.Contains(text, []byte(secret)) })
+}
+
+// concealed takes the values of Secrets out of an error.
+func (v *variables) concealed(err error) error {
+	if text := apply.Conceal(err.Error(), v.secrets); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
 }
 
 // variables reads them with the controller's own identity, from the namespace of the object.
@@ -36,7 +67,9 @@ func (c *controller) variables(ctx context.Context, k *kustomizev1.Kustomization
 			v.enabled, v.err = true, err
 			return v
 		}
-		v.private = v.private || from.Kind == "Secret"
+		if from.Kind == "Secret" {
+			v.noteSecrets(layer)
+		}
 		layers = append(layers, layer)
 	}
 	v.values = substitute.Merge(append(layers, post.Substitute)...)

@@ -69,6 +69,8 @@ type Options struct {
 	// be nil.
 	Decrypt    Decryptor
 	Substitute Step
+	// Secret tells whether a text that Substitute gave holds something that must not be shown. nil says no.
+	Secret func(text []byte) bool
 	// Ignored tells, by absolute path below the mount, which files and directories the generation of a
 	// kustomization.yaml leaves out. nil ignores nothing.
 	Ignored func(path string, dir bool) bool
@@ -92,7 +94,7 @@ type Result struct {
 	// Decrypted says that something encrypted took part. Then neither YAML nor Objects may be written anywhere but to
 	// the cluster.
 	Decrypted bool
-	// Sensitive are the objects, other than Secrets, that hold something decrypted.
+	// Sensitive are the objects, other than Secrets, that hold something decrypted, or what [Options].Secret says.
 	Sensitive map[Key]bool
 	// Files names the file of each object, relative to the mount, by [Key], as far as it is known without a second
 	// build (see [Origins]).

@@ -1,10 +1,12 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -70,6 +72,9 @@ func (b *builder) noteSecretSources(file string, k *types.Kustomization) {
 // decryptSource decrypts a file that was noted.
 func (b *builder) decryptSource(name string, content []byte) ([]byte, error) {
 	s, noted := b.secretSources[name]
+	if !noted && b.opts.Decrypt != nil && sealedList(content) {
+		s, noted = secretSource{name: name, patch: true}, true
+	}
 	if !noted {
 		return content, nil
 	}
@@ -86,6 +91,15 @@ func (b *builder) decryptSource(name string, content []byte) ([]byte, error) {
 		return nil, fmt.Errorf("file '%s', decrypted: %w", name, err)
 	}
 	return plain, nil
+}
+
+// listKind is how a List of any kind says that it is one.
+var listKind = regexp.MustCompile(`(?m)^\s*"?kind"?:\s*["']?\w*List["']?\s*,?\s*$`)
+
+// sealedList tells whether a file may hold a List that was encrypted as a whole. kustomize takes its items apart, without
+// that by which they could be decrypted.
+func sealedList(content []byte) bool {
+	return bytes.Contains(content, []byte("ENC[AES256_GCM,")) && listKind.Match(content)
 }
 
 // decryptionError is told as it is: the build had not begun yet, for upstream.

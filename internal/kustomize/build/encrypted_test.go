@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,11 @@ type vault struct {
 	t      *testing.T
 	seal   func(format, plain string) string
 	opener *decrypt.Decryptor
+	memo   []byte
 }
+
+func (v *vault) Load() []byte         { return v.memo }
+func (v *vault) Store(content []byte) { v.memo = content }
 
 func newVault(t *testing.T) *vault {
 	t.Helper()
@@ -49,7 +54,7 @@ func (v *vault) build(files map[string]string) (*build.Result, error) {
 			v.t.Fatal(err)
 		}
 	}
-	result, err := build.Build(v.t.Context(), build.Options{Root: root, Path: "app", Decrypt: v.opener})
+	result, err := build.Build(v.t.Context(), build.Options{Root: root, Path: "app", Decrypt: v.opener, Memo: v})
 	walkErr := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -171,5 +176,32 @@ func TestErrorsOfABuildTellNothingDecrypted(t *testing.T) {
 				t.Errorf("it tells a secret: %v", err)
 			}
 		})
+	}
+}
+
+// TestEncryptedList decrypts a List that was encrypted as one object, small or large, and keeps nothing of it.
+func TestEncryptedList(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	for _, items := range []int{2, 80} {
+		list := "apiVersion: v1\nkind: List\nitems:\n"
+		for i := range items {
+			list += fmt.Sprintf("    - apiVersion: v1\n      kind: ConfigMap\n      metadata:\n        name: cm-%d\n      data:\n        a: canary-%d\n", i, i)
+		}
+		list += "    - apiVersion: v1\n      kind: Secret\n      metadata:\n        name: s\n      stringData:\n        a: canary-s\n"
+		result, err := v.build(map[string]string{"app/list.yaml": v.seal("yaml", list)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := unstructured.NestedString(find(t, result, "Secret", "s").Object, "stringData", "a"); got != "canary-s" {
+			t.Errorf("the Secret holds %q", got)
+		}
+		key := build.Key{Kind: "ConfigMap", Name: "cm-1"}
+		if got, _, _ := unstructured.NestedString(find(t, result, "ConfigMap", "cm-1").Object, "data", "a"); got != "canary-1" || !result.Sensitive[key] || !result.Decrypted {
+			t.Errorf("the ConfigMap holds %q, sensitive %v, decrypted %v", got, result.Sensitive[key], result.Decrypted)
+		}
+		if strings.Contains(string(v.memo), "canary") {
+			t.Error("something decrypted is kept")
+		}
 	}
 }

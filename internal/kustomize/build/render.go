@@ -163,11 +163,14 @@ func (b *builder) renderOne(p piece) ([]byte, *unstructured.Unstructured, error)
 			continue
 		}
 		if object, err = parse(changed); err != nil {
-			return nil, nil, fmt.Errorf("%s for '%s': %w", s.failed, id, err)
+			return nil, nil, fmt.Errorf("%s for '%s': %w%s", s.failed, id, err, culprits(text, err))
 		}
 		if text, err = sigsyaml.Marshal(object.Object); err != nil {
 			return nil, nil, fmt.Errorf("%s for '%s': %w", s.failed, id, err)
 		}
+	}
+	if b.opts.Secret != nil && b.opts.Secret(text) {
+		b.sensitive[KeyOf(object)] = true
 	}
 	return text, object, checkDepth(object.Object, b.opts.Limits.Depth, id)
 }
