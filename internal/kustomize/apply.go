@@ -14,7 +14,7 @@ func (j *job) apply(ctx context.Context, objects []apply.Object) (*apply.Result,
 	j.progress("Detecting drift for revision %s with a timeout of %s", j.t.revision(), j.t.timeout)
 	set, err := apply.Prepare(ctx, j.result.client, objects, j.preparation())
 	if err != nil {
-		return nil, failed(meta.ReconciliationFailedReason, err)
+		return nil, failed(meta.ReconciliationFailedReason, j.reached(err))
 	}
 	j.result.set, j.result.prepared, j.result.ignored = set.Digest(), true, j.ignoredFields(ctx, set)
 	j.learn(ctx)
@@ -23,7 +23,7 @@ func (j *job) apply(ctx context.Context, objects []apply.Object) (*apply.Result,
 	j.result.changed = res.Changes.Changed()
 	if err != nil {
 		j.keepAfterFailure(ctx, res, err)
-		return nil, failed(meta.ReconciliationFailedReason, err)
+		return nil, failed(meta.ReconciliationFailedReason, j.reached(err))
 	}
 	j.result.inventory = notNil(res.Inventory())
 	for _, name := range j.c.desires.release(j.result.inventory, j.t.name()) {

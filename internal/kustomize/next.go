@@ -2,13 +2,16 @@ package kustomize
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/internal/apply"
@@ -41,8 +44,12 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return "correct apiVersion and kind, or install the CustomResourceDefinition first: in this source, or by a Kustomization that spec.dependsOn names"
 	case undeclaredField(f.Err) != "":
 		return fmt.Sprintf("correct or remove the field %s", undeclaredField(f.Err))
+	case nextOfCluster(k, f.Err) != "":
+		return nextOfCluster(k, f.Err)
 	case strings.Contains(f.Err.Error(), ": expected string, got "):
 		return nextOfString(k)
+	case apierrors.IsInvalid(f.Err) && len(k.Name) > validation.LabelValueMaxLength && strings.Contains(f.Err.Error(), k.Name):
+		return fmt.Sprintf("the name of the Kustomization is a label of its objects, which takes %d characters: give it a shorter one", validation.LabelValueMaxLength)
 	case apierrors.IsInvalid(f.Err) && f.Hint == "":
 		return nextOfInvalid(f.Err)
 	case !apierrors.IsNotFound(f.Err):
@@ -122,4 +129,49 @@ func (c *controller) nextOfRights(ctx context.Context, k *kustomizev1.Kustomizat
 		return fmt.Sprintf("the ServiceAccount '%s/%s' of %s does not exist: create it, or correct the name", k.Namespace, account, field)
 	}
 	return fmt.Sprintf("grant the right to the ServiceAccount '%s/%s' of %s with a RoleBinding or ClusterRoleBinding", k.Namespace, account, field)
+}
+
+// reached adds to an error of the way to the cluster what to do about it. The refusals of objects have theirs.
+func (j *job) reached(err error) error {
+	var refused *apply.FailedError
+	next := nextOfCluster(j.t.object, err)
+	if next == "" || errors.As(err, &refused) {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, next)
+}
+
+// nextOfCluster is what to do where a cluster cannot be reached or does not answer as it should, "" for other errors.
+func nextOfCluster(k *kustomizev1.Kustomization, err error) string {
+	if strings.Contains(err.Error(), "stale GroupVersion discovery") {
+		return "the APIService of that group is not available: mend what serves it, or delete it (kubectl get apiservices)"
+	}
+	place := placeOf(k)
+	if place == "" {
+		return ""
+	}
+	var certificate *tls.CertificateVerificationError
+	var network *net.OpError
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return "the cluster of spec.kubeConfig does not accept the credential: renew it in " + place
+	case errors.As(err, &certificate):
+		return "the certificate of the cluster of spec.kubeConfig is not trusted: correct the address or the CA certificate in " + place
+	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
+		return "the cluster of spec.kubeConfig does not answer: is it up, and is the address right in " + place + "?"
+	}
+	return ""
+}
+
+// placeOf names what says where another cluster is.
+func placeOf(k *kustomizev1.Kustomization) string {
+	switch kc := k.Spec.KubeConfig; {
+	case kc == nil:
+		return ""
+	case kc.SecretRef != nil:
+		return fmt.Sprintf("Secret '%s/%s'", k.Namespace, kc.SecretRef.Name)
+	case kc.ConfigMapRef != nil:
+		return fmt.Sprintf("ConfigMap '%s/%s'", k.Namespace, kc.ConfigMapRef.Name)
+	}
+	return ""
 }
