@@ -22,8 +22,13 @@ func Load(fsys fs.FS, spec string) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ignore patterns of the spec: %w", err)
 	}
+	return LoadWith(fsys, extra)
+}
+
+// LoadWith reads all .sourceignore files of a tree and adds patterns.
+func LoadWith(fsys fs.FS, extra []Pattern) (*Set, error) {
 	s := &Set{dirs: map[string][]Pattern{}}
-	err = fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err

@@ -25,16 +25,15 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
 )
 
-// mask stands for what is encrypted.
-const mask = "**SOPS**"
-
 // Build returns the objects of one Kustomization built from dir, as they would be applied.
 func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir string) ([]*unstructured.Unstructured, error) {
+	obj = obj.DeepCopy()
+	obj.Normalize()
 	root, rel, err := b.root(dir)
 	if err != nil {
 		return nil, err
 	}
-	ignored, err := b.ignored(root)
+	ignored, err := b.ignored(root, rel)
 	if err != nil {
 		return nil, err
 	}
@@ -106,18 +105,20 @@ func workingRoot(abs string) string {
 	return wd
 }
 
-func (b *Builder) ignored(root string) (func(string, bool) bool, error) {
-	if len(b.Ignore) == 0 {
-		return nil, nil
-	}
-	patterns, err := ignore.Parse(strings.Join(b.Ignore, "\n"), ".")
+// ignored leaves out what is left out of an artifact by the .sourceignore files of the root, and what --ignore-paths names,
+// whose patterns are relative to the path that is built.
+func (b *Builder) ignored(root, rel string) (func(string, bool) bool, error) {
+	patterns, err := ignore.Parse(strings.Join(b.Ignore, "\n"), filepath.ToSlash(rel))
 	if err != nil {
 		return nil, fmt.Errorf("--ignore-paths: %w", err)
 	}
-	rules := ignore.New(patterns, false)
+	set, err := ignore.LoadWith(os.DirFS(root), patterns)
+	if err != nil {
+		return nil, err
+	}
 	return func(path string, dir bool) bool {
 		rel := strings.Trim(strings.TrimPrefix(path, root), "/")
-		return rel != "" && rules.Excluded(strings.Split(rel, "/"), dir)
+		return rel != "" && set.Excluded(rel, dir)
 	}, nil
 }
 
@@ -241,17 +242,7 @@ func finish(owner *kustomizev1.Kustomization, object *unstructured.Unstructured)
 	if len(annotations) > 0 {
 		object.SetAnnotations(annotations)
 	}
-	if _, encrypted := object.Object["sops"]; !encrypted {
-		return
-	}
-	delete(object.Object, "sops")
-	for _, field := range []string{"data", "stringData"} {
-		if values, ok := object.Object[field].(map[string]any); ok {
-			for key := range values {
-				values[key] = mask
-			}
-		}
-	}
+	hide(object)
 }
 
 func with(under, over map[string]string) map[string]string {

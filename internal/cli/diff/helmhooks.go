@@ -81,7 +81,7 @@ func between(from, to []*unstructured.Unstructured) (changes []Change) {
 			if isSecret(o) {
 				dataOnly(a)
 				dataOnly(b)
-				maskSecrets(a.Object, b.Object)
+				a.Object["data"], b.Object["data"] = masked(a.Object["data"], b.Object["data"])
 			}
 			changes = append(changes, Change{Object: subject(o), Action: Drifted, Diff: report(a.Object, b.Object)})
 		}

@@ -91,7 +91,7 @@ func (d *differ) diff(ctx context.Context, obj *kustomizev1.Kustomization, dir s
 		report.Note = "diff not supported for remote clusters"
 		return report, nil
 	}
-	objects, err := d.Build(ctx, obj, dir)
+	objects, err := d.desired(ctx, obj, dir)
 	if err != nil {
 		return report, err
 	}
@@ -110,6 +110,26 @@ func (d *differ) diff(ctx context.Context, obj *kustomizev1.Kustomization, dir s
 		return report, nil
 	}
 	return report, d.nested(ctx, &report, objects)
+}
+
+// desired builds the objects in the form in which the controller applies them, but for what is encrypted.
+func (d *differ) desired(ctx context.Context, obj *kustomizev1.Kustomization, dir string) ([]*unstructured.Unstructured, error) {
+	built, err := d.Build(ctx, obj, dir)
+	if err != nil {
+		return nil, err
+	}
+	settle(built, obj)
+	objects := make([]apply.Object, len(built))
+	for i, u := range built {
+		encodeMasks(u)
+		objects[i].Unstructured = u
+	}
+	p := apply.Preparation{Owner: apply.Owner{Group: kinds.Kustomization.Group, Name: obj.Name, Namespace: obj.Namespace}}
+	if common := obj.Spec.CommonMetadata; common != nil {
+		p.Labels, p.Annotations = common.Labels, common.Annotations
+	}
+	_, err = apply.Prepare(ctx, d.client, objects, p)
+	return built, err
 }
 
 func (d *differ) comparer(obj *kustomizev1.Kustomization, objects []*unstructured.Unstructured) *comparer {

@@ -124,7 +124,7 @@ func (m *merge) build(ctx context.Context, one *member) {
 		one.err = fmt.Errorf("its path %q is not in the source that was given", one.obj.Spec.Path)
 		return
 	}
-	one.objects, one.err = m.Build(ctx, one.obj, dir)
+	one.objects, one.err = m.desired(ctx, one.obj, dir)
 }
 
 // follow takes over the specs that members bring, and tells whether there was anything new.

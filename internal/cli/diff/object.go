@@ -2,7 +2,6 @@ package diff
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -104,8 +103,12 @@ func (c *comparer) compare(ctx context.Context, desired *unstructured.Unstructur
 		change.Action = Skipped
 		return change, nil
 	}
+	desired, hides := disguise(desired, live)
 	merged, err := c.ask(ctx, resource, desired, live)
 	switch {
+	case err != nil && live == nil && len(hides) > 0 && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
+		change.Action = Created // the server cannot judge what it does not see
+		return change, nil
 	case err != nil && live == nil && apierrors.IsNotFound(err) && c.namespaceComes(desired):
 		change.Action = Created
 		return change, nil
@@ -118,11 +121,11 @@ func (c *comparer) compare(ctx context.Context, desired *unstructured.Unstructur
 		change.Action = Created
 		return change, nil
 	}
-	return c.drift(change, live, merged)
+	return c.drift(change, live, merged, hides)
 }
 
 // drift compares what is with what would be.
-func (c *comparer) drift(change Change, live, merged *unstructured.Unstructured) (Change, error) {
+func (c *comparer) drift(change Change, live, merged *unstructured.Unstructured, hides []string) (Change, error) {
 	from, err := c.visible(live)
 	if err != nil {
 		return change, err
@@ -132,7 +135,10 @@ func (c *comparer) drift(change Change, live, merged *unstructured.Unstructured)
 		return change, err
 	}
 	if isSecret(live) {
-		maskSecrets(from, to)
+		hides = append(hides, "data")
+	}
+	for _, field := range hides {
+		hideField(from, to, field)
 	}
 	if reflect.DeepEqual(from, to) || onlyGeneration(from, to) {
 		return change, nil
@@ -183,8 +189,6 @@ func (c *comparer) ask(ctx context.Context, resource dynamic.ResourceInterface, 
 }
 
 func (c *comparer) dryRun(ctx context.Context, resource dynamic.ResourceInterface, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	desired = desired.DeepCopy()
-	encodeMasks(desired)
 	body, err := json.Marshal(desired.Object)
 	if err != nil {
 		return nil, err
@@ -233,43 +237,4 @@ func leftAlone(desired, live *unstructured.Unstructured) bool {
 		}
 	}
 	return live != nil && policy(desired, "ssa", "IfNotPresent")
-}
-
-// sopsMask stands for what is encrypted in the files.
-const sopsMask = "**SOPS**"
-
-// encodeMasks makes a Secret with masks one that the server takes.
-func encodeMasks(u *unstructured.Unstructured) {
-	data, _ := u.Object["data"].(map[string]any)
-	if u.GetKind() != "Secret" {
-		return
-	}
-	for key, value := range data {
-		if value == sopsMask {
-			data[key] = base64.StdEncoding.EncodeToString([]byte(sopsMask))
-		}
-	}
-}
-
-// maskSecrets hides the values of both sides; what was encrypted is compared by its keys only.
-func maskSecrets(from, to map[string]any) {
-	a, _ := from["data"].(map[string]any)
-	b, _ := to["data"].(map[string]any)
-	encrypted := base64.StdEncoding.EncodeToString([]byte(sopsMask))
-	for key, value := range a {
-		other, both := b[key]
-		if both && value != other && other != encrypted {
-			a[key], b[key] = "*** (before)", "*** (after)"
-			continue
-		}
-		a[key] = "***"
-		if both {
-			b[key] = "***"
-		}
-	}
-	for key := range b {
-		if _, both := a[key]; !both {
-			b[key] = "***"
-		}
-	}
 }
