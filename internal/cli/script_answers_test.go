@@ -19,7 +19,9 @@ var answered = map[string]map[string]any{
 	"HelmRepository": {"artifact": map[string]any{"revision": "sha256:1234"}},
 	"HelmChart":      {"artifact": map[string]any{"revision": "6.5.0"}},
 	"Bucket":         {"artifact": map[string]any{"revision": "sha256:1234"}},
-	"Kustomization":  {"lastAppliedRevision": "main@sha1:1234", "inventory": map[string]any{"entries": []any{map[string]any{"id": "apps_web_apps_Deployment", "v": "v1"}}}},
+	"Kustomization": {"lastAppliedRevision": "main@sha1:1234", "inventory": map[string]any{"entries": []any{
+		map[string]any{"id": "apps_web_apps_Deployment", "v": "v1"}, map[string]any{"id": "flux-system_gone_kustomize.toolkit.fluxcd.io_Kustomization", "v": "v1"},
+	}}},
 	"HelmRelease": {"history": []any{map[string]any{"chartVersion": "6.5.0", "version": int64(1), "name": "podinfo", "namespace": "apps", "status": "deployed"}},
 		"inventory": map[string]any{"entries": []any{map[string]any{"id": "apps_podinfo_apps_Deployment", "v": "v1"}}}},
 	"Receiver":              {"webhookPath": "/hook/1234"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	extensionsv1 "github.com/gitops-toolkit/flux/api/extensions/v1beta1"
@@ -62,6 +63,10 @@ func (b *builder) child(ctx context.Context, parent *Node, id Identity, remote b
 	switch id.GroupKind {
 	case kinds.Kustomization.GVK().GroupKind():
 		node, err := b.kustomization(ctx, id.Namespace, id.Name)
+		if apierrors.IsNotFound(err) {
+			parent.add(id) // applied once, and deleted by somebody
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -80,7 +85,11 @@ func (b *builder) release(ctx context.Context, node *Node) error {
 		return nil
 	}
 	var obj helmv2.HelmRelease
-	if err := b.client.Get(ctx, kinds.HelmRelease.Resource, node.Resource.Namespace, node.Resource.Name, &obj); err != nil {
+	err := b.client.Get(ctx, kinds.HelmRelease.Resource, node.Resource.Namespace, node.Resource.Name, &obj)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	remote := obj.Spec.KubeConfig != nil
