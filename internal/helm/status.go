@@ -185,7 +185,7 @@ func (d *ended) transfer(req *request) {
 		switch {
 		case now == nil && was != nil:
 			req.RemoveCondition(kind)
-		case now != nil && (was == nil || was.Status != now.Status || was.Reason != now.Reason || was.Message != now.Message):
+		case now != nil && (was == nil || was.Status != now.Status || was.Reason != now.Reason || was.Message != now.Message || was.ObservedGeneration != now.ObservedGeneration):
 			req.SetCondition(kind, now.Status, now.Reason, now.Message)
 		}
 	}

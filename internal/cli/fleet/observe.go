@@ -94,7 +94,7 @@ func judge(k *kinds.Kind, obj meta.Object) *state {
 		s.phase = ready
 	case requested != "" && obj.GetLastHandledReconcileAt() != requested:
 	case stall != nil && stall.Status == metav1.ConditionTrue:
-		s.phase, s.reason, s.message = stalled, stall.Reason, kinds.WithCause(stall.Message, condition)
+		s.phase, s.reason, s.message = stalled, stall.Reason, kinds.WithCause(stall.Message, obj)
 	case condition == nil || condition.Status == metav1.ConditionUnknown:
 	case condition.Status == metav1.ConditionTrue:
 		s.phase = ready

@@ -46,7 +46,7 @@ func (k *Kind) StateOf(obj meta.Object) (State, string) {
 		return InProgress, ""
 	}
 	if c := Condition(obj, meta.StalledCondition); c != nil && c.Status == metav1.ConditionTrue {
-		return Failed, WithCause(c.Message, Condition(obj, meta.ReadyCondition))
+		return Failed, WithCause(c.Message, obj)
 	}
 	if c := Condition(obj, meta.ReconcilingCondition); c != nil && c.Status == metav1.ConditionTrue {
 		return InProgress, c.Message
@@ -58,12 +58,15 @@ func (k *Kind) StateOf(obj meta.Object) (State, string) {
 }
 
 // WithCause adds to why nothing more is tried what went wrong last: "Failed to install after 1 attempt(s)" alone does not
-// tell what to mend.
-func WithCause(message string, ready *metav1.Condition) string {
-	if ready == nil || ready.Status != metav1.ConditionFalse || ready.Message == "" || strings.Contains(message, ready.Message) {
-		return message
+// tell what to mend, nor does it that the failure was undone.
+func WithCause(message string, obj meta.Object) string {
+	for _, kind := range []string{"Released", "TestSuccess", meta.ReadyCondition} {
+		c := Condition(obj, kind)
+		if c != nil && c.Status == metav1.ConditionFalse && c.Message != "" && !strings.Contains(message, c.Message) {
+			message += ": " + c.Message
+		}
 	}
-	return message + ": " + ready.Message
+	return message
 }
 
 // IsStatic reports whether the object has no status to wait for.

@@ -184,6 +184,9 @@ func failure(obj meta.Object) string {
 	if c == nil || c.Status != metav1.ConditionFalse {
 		return ""
 	}
+	if c.Reason == "SourceNotReady" && (strings.HasSuffix(c.Message, "latest generation of object has not been reconciled") || strings.HasSuffix(c.Message, "it was just made")) {
+		return "" // of a chart that has just been asked for nobody knows yet whether it fails
+	}
 	if now := obj.GetGeneration(); c.ObservedGeneration != now && obj.GetObservedGeneration() != now {
 		return ""
 	}

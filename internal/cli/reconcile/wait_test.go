@@ -73,7 +73,9 @@ func TestTheCauseIsTold(t *testing.T) {
 	for status, want := range map[string]string{
 		`{"conditions": [{"type": "Stalled", "status": "True", "message": "Failed to install after 1 attempt(s)"}, {"type": "Ready", "status": "False", "message": "no such image"}]}`: "Failed to install after 1 attempt(s): no such image",
 		`{"conditions": [{"type": "Stalled", "status": "True", "message": "no such path"}, {"type": "Ready", "status": "False", "message": "no such path"}]}`:                          "no such path",
-		`{"conditions": [{"type": "Stalled", "status": "True", "message": "no such path"}]}`:                                                                                           "no such path",
+		`{"conditions": [{"type": "Stalled", "status": "True", "message": "Failed to upgrade after 2 attempt(s)"}, {"type": "Ready", "status": "False", "message": "rolled back"},
+			{"type": "Released", "status": "False", "message": "no such image"}, {"type": "TestSuccess", "status": "True", "message": "tested"}]}`: "Failed to upgrade after 2 attempt(s): no such image: rolled back",
+		`{"conditions": [{"type": "Stalled", "status": "True", "message": "no such path"}]}`: "no such path",
 	} {
 		obj := kinds.HelmRelease.New()
 		if err := json.Unmarshal([]byte(`{"status": `+status+`}`), obj); err != nil {
@@ -91,6 +93,7 @@ func TestFailuresAreTold(t *testing.T) {
 	for name, test := range map[string]struct{ status, want string }{
 		"a first attempt that failed":                                     {`{"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "False", "message": "no branch", "observedGeneration": 2}]}`, "no branch"},
 		"one of a controller that does not say of which generation it is": {`{"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "False", "message": "no branch"}]}`, "no branch"},
+		"a chart that was just asked for":                                 {`{"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "False", "reason": "SourceNotReady", "message": "HelmChart 'a/b' is not ready: latest generation of object has not been reconciled", "observedGeneration": 2}]}`, ""},
 		"a failure of the spec before":                                    {`{"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "False", "message": "no branch", "observedGeneration": 1}]}`, ""},
 		"work under way":                                                  {`{"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "Unknown", "message": "fetching", "observedGeneration": 2}]}`, ""},
 		"nothing yet":                                                     {`{"observedGeneration": -1}`, ""},

@@ -95,10 +95,15 @@ func (w *waiter) wait(objects []health.Object, timeout time.Duration) error {
 	if res.Cancelled {
 		return w.cancelled(res.Err)
 	}
+	w.detail(res)
+	return res.Err
+}
+
+// detail tells why objects are not ready: it stands in the event of the action that fails.
+func (w *waiter) detail(res *health.Result) {
 	if res.Err != nil && res.Details != "" {
 		w.c.log.Debug("not ready", "details", res.Details)
 	}
-	return res.Err
 }
 
 // objects are those to wait for. The answers to the writes show which are healthy already.
@@ -158,6 +163,7 @@ func (w *waiter) WatchUntilReady(list helm.ResourceList, timeout time.Duration) 
 	res := health.Wait(context.Background(), out, health.Options{
 		Client: w.c.cluster.apply, Watch: w.c.Watch, Timeout: timeout, Exprs: hookExprs(), DisableFailFast: true, PollInterval: time.Second,
 	})
+	w.detail(res)
 	return res.Err
 }
 
