@@ -2,6 +2,7 @@ package helm_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,8 +131,9 @@ func TestDriftCostsWhatDrifted(t *testing.T) {
 	}
 	settle(t, l)
 	seen := l.requests()
-	if len(seen) > 7 {
-		t.Errorf("%d requests:\n%s", len(seen), strings.Join(seen, "\n"))
+	// One patch of the status, and on a machine that is slow others that tell the progress.
+	if work := slices.DeleteFunc(slices.Clone(seen), func(r string) bool { return strings.Contains(r, "/status?") }); len(work) > 6 {
+		t.Errorf("%d requests:\n%s", len(work), strings.Join(work, "\n"))
 	}
 	for _, r := range seen {
 		if strings.Contains(r, "configmaps/") && !strings.Contains(r, "configmaps/app-two") {
