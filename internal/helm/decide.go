@@ -122,7 +122,11 @@ func stateOf(f facts) state {
 
 // decide chooses the next step, and says why in the words of the log.
 func decide(f facts) (step, string) {
-	switch s := stateOf(f); s {
+	s := stateOf(f)
+	if f.claimed && !f.forced && (s == stateLocked || s == stateUnmanaged) {
+		return stepYield, "the release belongs to another HelmRelease" // which may be at work on it just now
+	}
+	switch s {
 	case stateAbsent:
 		return f.once(f.install())
 	case stateUninstalling:
@@ -132,9 +136,6 @@ func decide(f facts) (step, string) {
 	case stateUnrecorded:
 		return f.once(stepAdopt, "the release was made for what is wanted, and its record was lost")
 	case stateUnmanaged:
-		if f.claimed && !f.forced {
-			return stepYield, "the release belongs to another HelmRelease"
-		}
 		return f.once(stepUpgrade, "the release was made or changed by somebody else")
 	case stateFailed:
 		return f.once(f.remedy())

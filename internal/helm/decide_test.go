@@ -36,6 +36,7 @@ func TestDecide(t *testing.T) {
 		"made by helm":                                   {func(f *facts) { f.recognised = false; f.recorded = false }, stepUpgrade},
 		"changed by helm":                                {func(f *facts) { f.recognised = false }, stepUpgrade},
 		"made by another HelmRelease":                    {func(f *facts) { f.recognised = false; f.claimed = true }, stepYield},
+		"another HelmRelease is at work on it":           {func(f *facts) { f.status, f.recognised, f.claimed = "pending-upgrade", false, true }, stepYield},
 		"made by another HelmRelease, forced":            {func(f *facts) { f.recognised = false; f.claimed, f.forced = true, true }, stepUpgrade},
 		"ours, record lost":                              {func(f *facts) { f.recognised = false; f.ours = true }, stepAdopt},
 		"failed and unknown to the history":              {func(f *facts) { f.status = "failed"; f.recognised = false; f.failures = 1 }, stepUpgrade},
