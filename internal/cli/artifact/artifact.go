@@ -86,57 +86,16 @@ func (p *provider) Set(value string) error {
 // Type lists the choices, for the help text.
 func (p *provider) Type() string { return strings.Join(providers, "|") }
 
-// location is what a URL of the command line names.
-type location struct {
-	// text is the URL without its prefix, repository its part without tag and digest.
-	text, repository string
-	// tag or digest; latest when the URL has neither.
-	tag, digest string
-}
-
-// identifier is the digest, or else the tag.
-func (l location) identifier() string {
-	if l.digest != "" {
-		return l.digest
-	}
-	return l.tag
-}
-
-func parseLocation(url string) (location, error) {
-	text, ok := strings.CutPrefix(url, registry.URLPrefix)
-	if !ok {
-		return location{}, errors.New("URL must be in format 'oci://<domain>/<org>/<repo>'")
-	}
-	l := location{text: text, repository: text, tag: registry.DefaultTag}
-	if repository, digest, ok := strings.Cut(text, "@"); ok {
-		l.repository, l.tag, l.digest = repository, "", digest
-		if err := registry.CheckDigest(digest); err != nil {
-			return l, fmt.Errorf("invalid URL '%s': %w", url, err)
-		}
-	}
-	slash := strings.LastIndex(l.repository, "/")
-	if colon := strings.LastIndex(l.repository, ":"); colon > slash && slash >= 0 {
-		if l.digest == "" {
-			l.tag = l.repository[colon+1:]
-		}
-		l.repository = l.repository[:colon]
-	}
-	if err := registry.CheckURL(registry.URLPrefix + l.repository); err != nil {
-		return l, fmt.Errorf("invalid URL '%s': %w", url, err)
-	}
-	return l, nil
-}
-
 // open returns the repository of a location, with the login of the flags, of a cloud, or of the Docker configuration.
-func (f *remoteFlags) open(ctx context.Context, l location) (*registry.Repository, error) {
+func (f *remoteFlags) open(ctx context.Context, l registry.Location) (*registry.Repository, error) {
 	login, err := f.login(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	return registry.NewPool(registry.Options{}).Open(registry.Remote{URL: registry.URLPrefix + l.repository, Login: login, Insecure: f.insecure})
+	return registry.NewPool(registry.Options{}).Open(registry.Remote{URL: registry.URLPrefix + l.Repository, Login: login, Insecure: f.insecure})
 }
 
-func (f *remoteFlags) login(ctx context.Context, l location) (auth.Login, error) {
+func (f *remoteFlags) login(ctx context.Context, l registry.Location) (auth.Login, error) {
 	if f.creds != "" {
 		user, password, ok := strings.Cut(f.creds, ":")
 		if !ok {
@@ -147,7 +106,7 @@ func (f *remoteFlags) login(ctx context.Context, l location) (auth.Login, error)
 	if f.provider != generic {
 		return newCloudIdentity().login(ctx, f.provider, l)
 	}
-	repo, err := name.NewRepository(l.repository)
+	repo, err := name.NewRepository(l.Repository)
 	if err != nil {
 		return auth.Login{}, err
 	}

@@ -198,7 +198,7 @@ func TestDockerConfig(t *testing.T) {
 	server := registrytest.Start(t, registrytest.Options{Users: map[string]string{"robot": "secret-canary"}, Tokens: true})
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"auths":{"`+server.Host+`":{"username":"robot","password":"secret-canary"}}}`), 0o600))
-	l, err := parseLocation(server.URL("app"))
+	l, err := registry.ParseLocation(server.URL("app"))
 	must(t, err)
 	t.Setenv("DOCKER_CONFIG", dir)
 	repo, err := (&remoteFlags{provider: generic}).open(context.Background(), l)
@@ -258,16 +258,6 @@ func TestBadArguments(t *testing.T) {
 	} {
 		if _, _, err := flux(t, "", tt.args...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: %v, want %q", tt.args, err, tt.want)
-		}
-	}
-	for url, want := range map[string]location{
-		"oci://a.b/c":                         {"a.b/c", "a.b/c", "latest", ""},
-		"oci://localhost:5000/c:v1":           {"localhost:5000/c:v1", "localhost:5000/c", "v1", ""},
-		"oci://localhost:5000/c@" + digest:    {"localhost:5000/c@" + digest, "localhost:5000/c", "", digest},
-		"oci://localhost:5000/c:v1@" + digest: {"localhost:5000/c:v1@" + digest, "localhost:5000/c", "", digest},
-	} {
-		if got, err := parseLocation(url); err != nil || got != want {
-			t.Errorf("%s: %+v, %v", url, got, err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
+	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
 // cloudIdentity is where a command of ours finds out who it is at a cloud: what the environment says, then what the cloud's
@@ -38,8 +39,8 @@ var named = map[string][]string{
 }
 
 // login logs in to the registry of a location.
-func (c cloudIdentity) login(ctx context.Context, provider string, l location) (auth.Login, error) {
-	repo, err := name.NewRepository(l.repository)
+func (c cloudIdentity) login(ctx context.Context, provider string, l registry.Location) (auth.Login, error) {
+	repo, err := name.NewRepository(l.Repository)
 	if err != nil {
 		return auth.Login{}, err
 	}

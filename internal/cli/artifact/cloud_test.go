@@ -11,6 +11,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud"
 	"github.com/gitops-toolkit/flux/internal/auth/cloud/cloudtest"
+	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
 const (
@@ -58,7 +59,7 @@ func TestCloudLogin(t *testing.T) {
 					return []byte(tt.tool), nil
 				},
 			}
-			login, err := who.login(context.Background(), tt.provider, location{repository: tt.host + "/org/app"})
+			login, err := who.login(context.Background(), tt.provider, registry.Location{Repository: tt.host + "/org/app"})
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "canary") {
 					t.Errorf("error %v, want %q", err, tt.err)

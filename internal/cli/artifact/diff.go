@@ -36,7 +36,7 @@ func (f *diffFlags) diff(ctx context.Context, s *session.Session, url string) er
 	if err := f.check(); err != nil {
 		return err
 	}
-	l, err := parseLocation(url)
+	l, err := registry.ParseLocation(url)
 	if err != nil {
 		return err
 	}
@@ -48,9 +48,9 @@ func (f *diffFlags) diff(ctx context.Context, s *session.Session, url string) er
 	if err != nil {
 		return err
 	}
-	remote := l.digest
+	remote := l.Digest
 	if remote == "" {
-		if remote, err = repo.Digest(ctx, l.tag); err != nil {
+		if remote, err = repo.Digest(ctx, l.Tag); err != nil {
 			return err
 		}
 	}

@@ -77,7 +77,7 @@ func (f *listFlags) list(ctx context.Context, s *session.Session, url string) er
 	if err != nil {
 		return err
 	}
-	l, err := parseLocation(url)
+	l, err := registry.ParseLocation(url)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func pullCommand(s *session.Session) *cobra.Command {
 }
 
 func (f *remoteFlags) pull(ctx context.Context, s *session.Session, url, output string) error {
-	l, err := parseLocation(url)
+	l, err := registry.ParseLocation(url)
 	if err != nil {
 		return err
 	}
@@ -53,10 +53,10 @@ func (f *remoteFlags) pull(ctx context.Context, s *session.Session, url, output 
 	if err != nil {
 		return err
 	}
-	s.Log.Actionf("pulling artifact from %s", l.text)
-	digest := l.digest
+	s.Log.Actionf("pulling artifact from %s", l.Text)
+	digest := l.Digest
 	if digest == "" {
-		if digest, err = repo.Digest(ctx, l.tag); err != nil {
+		if digest, err = repo.Digest(ctx, l.Tag); err != nil {
 			return err
 		}
 	}

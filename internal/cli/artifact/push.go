@@ -67,11 +67,11 @@ func (f *pushFlags) push(ctx context.Context, s *session.Session, url string) er
 	case f.output != "" && f.output != "json" && f.output != "yaml":
 		return fmt.Errorf("--output '%s' is neither json nor yaml", f.output)
 	}
-	l, err := parseLocation(url)
+	l, err := registry.ParseLocation(url)
 	if err != nil {
 		return err
 	}
-	if l.digest != "" {
+	if l.Digest != "" {
 		return fmt.Errorf("invalid URL '%s': an artifact is pushed to a tag, its digest follows from the content", url)
 	}
 	if err := f.check(); err != nil {
@@ -93,15 +93,15 @@ func (f *pushFlags) push(ctx context.Context, s *session.Session, url string) er
 		return err
 	}
 	if f.output == "" {
-		s.Log.Actionf("pushing artifact to %s", l.text)
+		s.Log.Actionf("pushing artifact to %s", l.Text)
 	}
 	return f.withArchive(src, func(file string) error {
-		digest, err := repo.Push(ctx, l.tag, registry.Artifact{File: file, Annotations: annotations})
+		digest, err := repo.Push(ctx, l.Tag, registry.Artifact{File: file, Annotations: annotations})
 		if err != nil {
 			return fmt.Errorf("pushing artifact failed: %w", err)
 		}
 		return f.report(s, pushed{
-			URL: registry.URLPrefix + repo.Name() + "@" + digest, Repository: repo.Name(), Tag: l.tag, Digest: digest,
+			URL: registry.URLPrefix + repo.Name() + "@" + digest, Repository: repo.Name(), Tag: l.Tag, Digest: digest,
 		})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gitops-toolkit/flux/internal/cli/session"
+	"github.com/gitops-toolkit/flux/internal/registry"
 )
 
 func tagCommand(s *session.Session) *cobra.Command {
@@ -25,7 +26,7 @@ func tagCommand(s *session.Session) *cobra.Command {
 		if len(tags) < 1 {
 			return errors.New("--tag is required")
 		}
-		l, err := parseLocation(url)
+		l, err := registry.ParseLocation(url)
 		if err != nil {
 			return err
 		}
@@ -35,7 +36,7 @@ func tagCommand(s *session.Session) *cobra.Command {
 		}
 		s.Log.Actionf("tagging artifact")
 		for _, tag := range tags {
-			if err := repo.Tag(ctx, l.identifier(), tag); err != nil {
+			if err := repo.Tag(ctx, l.Identifier(), tag); err != nil {
 				return fmt.Errorf("tagging artifact failed: %w", err)
 			}
 			s.Log.Successf("artifact tagged as %s:%s", repo.Name(), tag)
