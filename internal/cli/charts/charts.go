@@ -118,6 +118,13 @@ func (f *Finder) Pull(ctx context.Context, from *sourcev1.HelmRepository, chart,
 	if len(v.URLs) == 0 {
 		return nil, fmt.Errorf("chart '%s' has no downloadable URLs", v.Version)
 	}
+	if helmaccess.IsLink(v) {
+		data, err := f.linked(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		return data, v.Check(data)
+	}
 	r, err := helmaccess.HTTP(ctx, f.secrets, logr.Discard(), from, &f.web)
 	if err != nil {
 		return nil, err
@@ -127,6 +134,24 @@ func (f *Finder) Pull(ctx context.Context, from *sourcev1.HelmRepository, chart,
 		return nil, err
 	}
 	return b.Bytes(), v.Check(b.Bytes())
+}
+
+// linked fetches a version that its index has in a registry.
+func (f *Finder) linked(ctx context.Context, v index.Version) ([]byte, error) {
+	at, id, err := helmaccess.Link(v)
+	if err != nil {
+		return nil, err
+	}
+	r, err := f.registries.Open(at)
+	if err != nil {
+		return nil, err
+	}
+	if registry.CheckDigest(id) != nil {
+		if id, err = r.Digest(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return pull(ctx, r, id, registry.HelmContentMediaType)
 }
 
 // PullOCI fetches what an OCIRepository offers now, and tells its revision.

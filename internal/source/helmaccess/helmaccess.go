@@ -15,6 +15,7 @@ import (
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/auth"
+	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
@@ -91,6 +92,21 @@ func Registry(ctx context.Context, c Cluster, log logr.Logger, obj *sourcev1.Hel
 	}
 	remote.Login = login
 	return remote, until, nil
+}
+
+// IsLink tells whether the index has a version in a registry.
+func IsLink(v index.Version) bool {
+	return len(v.URLs) > 0 && strings.HasPrefix(v.URLs[0], registry.URLPrefix)
+}
+
+// Link returns where that is: the repository, and the tag or digest in it. The login of the index's own repository is not
+// for it.
+func Link(v index.Version) (r registry.Remote, id string, err error) {
+	l, err := registry.ParseLocation(v.URLs[0])
+	if id = l.Identifier(); l.Digest == "" && !strings.HasSuffix(v.URLs[0], ":"+id) {
+		id = strings.ReplaceAll(v.Version, "+", "_")
+	}
+	return registry.Remote{URL: registry.URLPrefix + l.Repository}, id, err
 }
 
 // read reads the Secrets of a repository. TLS files of spec.certSecretRef win.

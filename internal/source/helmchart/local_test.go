@@ -220,6 +220,22 @@ func TestChartFromRegistry(t *testing.T) {
 		}
 	}
 
+	// An index may have its charts in a registry.
+	s := helmtest.Serve(t, false)
+	link := "oci://" + reg.Host + "/elsewhere/linked"
+	for _, v := range []string{"1.0.0", "1.1.0_build.5"} {
+		pushChart(t, reg, "elsewhere/linked", v, demo(l, strings.ReplaceAll(v, "_", "+")))
+	}
+	s.Put("/charts/index.yaml", []byte("apiVersion: v1\nentries:\n  demo:\n  - {name: demo, version: 1.1.0+build.5, urls: ['"+link+":1.1.0_build.5']}\n"+
+		"  - {name: demo, version: 1.0.0, urls: ['"+link+"'], digest: "+strings.Repeat("0", 64)+"}\n"))
+	helmtest.Repository(l, "links", s.RepositoryURL(), nil)
+	create(l, "linked", func(o helmChart) { o.Spec.SourceRef.Name = "links" })
+	sourcetest.Ready[helmChart](l, "linked", "1.1.0+build.5")
+	create(l, "exchanged", func(o helmChart) { o.Spec.SourceRef.Name, o.Spec.Version = "links", "1.0.0" })
+	if _, message := sourcetest.Failed[helmChart](l, "exchanged", "ChartPullError"); !strings.Contains(message, "the archive is not the one that the index names") {
+		t.Error(message)
+	}
+
 	// An exact version is known, whatever the interval.
 	create(l, "exact", func(o helmChart) { o.Spec.Version, o.Spec.Interval = "1.0.0", meta.NewDuration(20*time.Millisecond) })
 	sourcetest.Ready[helmChart](l, "exact", "1.0.0")

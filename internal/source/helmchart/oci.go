@@ -136,6 +136,26 @@ func (p *poll) digest(ctx context.Context, repo *registry.Repository, version st
 	return digest, nil
 }
 
+// linked fetches the archive of a version that its index has in a registry.
+func (p *poll) linked(ctx context.Context, v index.Version) ([]byte, error) {
+	at, id, err := helmaccess.Link(v)
+	if err != nil {
+		return nil, err
+	}
+	repo, err := p.Registries.Open(at)
+	if err != nil {
+		return nil, err
+	}
+	digest := id
+	if registry.CheckDigest(id) != nil {
+		if digest, err = p.digest(ctx, repo, id); err != nil {
+			return nil, err
+		}
+	}
+	_, data, err := p.pull(ctx, repo, digest)
+	return data, err
+}
+
 // pull fetches the archive of a chart.
 func (p *poll) pull(ctx context.Context, repo *registry.Repository, digest string) (*chart.Chart, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.obj.GetTimeout())

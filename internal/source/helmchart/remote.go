@@ -105,11 +105,26 @@ func (c *controller) openIndex(ctx context.Context, ref artifact.Ref) (file *os.
 	return copied, done, nil
 }
 
-// download fetches the archive of a version.
-func (p *poll) download(ctx context.Context, from *sourcev1.HelmRepository, v index.Version) ([]byte, error) {
+// download fetches the archive of a version, and holds it against what the index says of it.
+func (p *poll) download(ctx context.Context, from *sourcev1.HelmRepository, v index.Version) (data []byte, err error) {
 	if len(v.URLs) == 0 {
 		return nil, fmt.Errorf("chart '%s' has no downloadable URLs", v.Version)
 	}
+	if helmaccess.IsLink(v) {
+		data, err = p.linked(ctx, v)
+	} else {
+		data, err = p.fetchArchive(ctx, from, v.URLs[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Check(data); err != nil {
+		return nil, fmt.Errorf("version %s from '%s': %w", v.Version, v.URLs[0], err)
+	}
+	return data, nil
+}
+
+func (p *poll) fetchArchive(ctx context.Context, from *sourcev1.HelmRepository, url string) ([]byte, error) {
 	r, err := helmaccess.HTTP(ctx, p.cluster, p.req.Log, from, p.Connections)
 	if err != nil {
 		return nil, err
@@ -117,14 +132,9 @@ func (p *poll) download(ctx context.Context, from *sourcev1.HelmRepository, v in
 	ctx, cancel := context.WithTimeout(ctx, from.GetTimeout())
 	defer cancel()
 	var b bytes.Buffer
-	err = r.Chart(ctx, v.URLs[0], p.Limits.Packed, &b)
+	err = r.Chart(ctx, url, p.Limits.Packed, &b)
 	if errors.Is(err, repo.ErrTooLarge) {
 		err = fmt.Errorf("%w; raise --helm-chart-max-size of source-controller", err)
-	}
-	if err == nil {
-		if err = v.Check(b.Bytes()); err != nil {
-			err = fmt.Errorf("version %s from '%s': %w", v.Version, v.URLs[0], err)
-		}
 	}
 	return b.Bytes(), err
 }
