@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,9 +156,9 @@ func (c *Chart) read(name string) ([]byte, bool) {
 	return c.files[i].data, true
 }
 
-// ReadFile returns a file of the chart.
+// ReadFile returns a file of the chart by its path there, which may begin with "./".
 func (c *Chart) ReadFile(name string) ([]byte, error) {
-	if data, ok := c.read(name); ok {
+	if data, ok := c.read(path.Clean(name)); ok {
 		return data, nil
 	}
 	return nil, fmt.Errorf("%w '%s'", ErrNoValues, name)

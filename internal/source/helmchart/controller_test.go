@@ -190,9 +190,9 @@ func TestValuesFiles(t *testing.T) {
 	if c := stored(l, obj); c.Version != "1.1.0+1" || filepath.Base(obj.Status.Artifact.Path) != "demo-1.1.0+1.tgz" {
 		t.Errorf("version %s in %s", c.Version, obj.Status.Artifact.Path)
 	}
-	l.Patch(&sourcev1.HelmChart{}, "prod", `{"spec":{"valuesFiles":["values-prod.yaml","absent.yaml"],"ignoreMissingValuesFiles":true}}`)
+	l.Patch(&sourcev1.HelmChart{}, "prod", `{"spec":{"valuesFiles":["./values-prod.yaml","absent.yaml"],"ignoreMissingValuesFiles":true}}`)
 	obj = sourcetest.Ready[helmChart](l, "prod", "1.1.0+2")
-	if !slices.Equal(obj.Status.ObservedValuesFiles, []string{"values-prod.yaml"}) || values(l, obj) != "image:\n  tag: v2\nreplicas: 3\n" {
+	if !slices.Equal(obj.Status.ObservedValuesFiles, []string{"./values-prod.yaml"}) || values(l, obj) != "image:\n  tag: v2\nreplicas: 3\n" {
 		t.Errorf("status %+v, values\n%s", obj.Status, values(l, obj))
 	}
 	l.Patch(&sourcev1.HelmChart{}, "prod", `{"spec":{"valuesFiles":null,"ignoreMissingValuesFiles":null}}`)
