@@ -176,19 +176,22 @@ func hostKeys(known []byte, addr string) (ssh.HostKeyCallback, []string, error) 
 		}
 		return fmt.Errorf("%w: %w", ErrHostKey, err)
 	}
-	return check, knownAlgorithms(callback, addr), nil
+	return check, knownAlgorithms(callback, bytes.Split(known, []byte("\n")), addr), nil
 }
 
-// knownAlgorithms asks the check about a key that nobody has, and is told which keys were expected.
+// knownAlgorithms asks the check about a key that nobody has, and is told which keys were expected, on which lines.
 // Without any it is nil; then the server's key is of no importance, because it will be refused.
-func knownAlgorithms(callback ssh.HostKeyCallback, addr string) (algorithms []string) {
+func knownAlgorithms(callback ssh.HostKeyCallback, lines [][]byte, addr string) (algorithms []string) {
 	var mismatch *knownhosts.KeyError
 	if err := callback(addr, &net.TCPAddr{}, noKey{}); !errors.As(err, &mismatch) {
 		return nil
 	}
 	for _, want := range mismatch.Want {
 		names := []string{want.Key.Type()}
-		if want.Key.Type() == ssh.KeyAlgoRSA {
+		switch {
+		case want.Line <= len(lines) && bytes.HasPrefix(bytes.TrimSpace(lines[want.Line-1]), []byte("@cert-authority")):
+			names = hostCertificates
+		case want.Key.Type() == ssh.KeyAlgoRSA:
 			names = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 		}
 		for _, n := range names {
@@ -198,6 +201,12 @@ func knownAlgorithms(callback ssh.HostKeyCallback, addr string) (algorithms []st
 		}
 	}
 	return algorithms
+}
+
+// hostCertificates are what an authority may have given to a host, whatever its own key is.
+var hostCertificates = []string{
+	ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
+	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
 }
 
 // noKey is a public key that equals no other.

@@ -51,13 +51,16 @@ func HTTPBackend(t testing.TB, root, name, password string, look func(*http.Requ
 
 // SSHD is OpenSSH's server, for the user who runs the test.
 type SSHD struct {
-	// KnownHosts is its line in a known_hosts file.
-	KnownHosts []byte
+	// KnownHosts are its lines in a known_hosts file, one for each host key; Authority is that of the authority that has
+	// certified them.
+	KnownHosts, Authority []byte
+
 	user, addr string
 }
 
-// StartSSHD lets the keys of a file authorized_keys log in, with what the file says of each.
-func StartSSHD(t testing.TB, authorizedKeys []byte) *SSHD {
+// StartSSHD lets the keys of a file authorized_keys log in, with what the file says of each. The host has keys of these
+// types, ed25519 if there are none.
+func StartSSHD(t testing.TB, authorizedKeys []byte, hostKeys ...string) *SSHD {
 	t.Helper()
 	program := "/usr/sbin/sshd" // It wants to be called by its whole path.
 	if _, err := os.Stat(program); err != nil {
@@ -71,12 +74,17 @@ func StartSSHD(t testing.TB, authorizedKeys []byte) *SSHD {
 		must(t, os.MkdirAll("/run/sshd", 0o755))
 	}
 	must(t, os.WriteFile(file("keys"), authorizedKeys, 0o600))
-	out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file("host")).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ssh-keygen: %v: %s", err, out)
+	if len(hostKeys) == 0 {
+		hostKeys = []string{"ed25519"}
 	}
-	must(t, os.WriteFile(file("config"), fmt.Appendf(nil, "HostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n",
-		file("host"), file("keys")), 0o600))
+	config := fmt.Sprintf("AuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n", file("keys"))
+	keygen(t, "-t", "ed25519", "-N", "", "-f", file("authority"))
+	for _, kind := range hostKeys {
+		keygen(t, "-t", kind, "-N", "", "-f", file(kind))
+		keygen(t, "-s", file("authority"), "-I", "host", "-h", "-n", "127.0.0.1", file(kind+".pub"))
+		config += fmt.Sprintf("HostKey %s\nHostCertificate %s-cert.pub\n", file(kind), file(kind))
+	}
+	must(t, os.WriteFile(file("config"), []byte(config), 0o600))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
@@ -89,10 +97,28 @@ func StartSSHD(t testing.TB, authorizedKeys []byte) *SSHD {
 			go serve(program, file("config"), conn.(*net.TCPConn))
 		}
 	}()
-	public, err := os.ReadFile(file("host.pub"))
+	s := &SSHD{user: me.Username, addr: ln.Addr().String()}
+	s.Authority = append([]byte("@cert-authority "), s.line(t, file("authority.pub"))...)
+	for _, kind := range hostKeys {
+		s.KnownHosts = append(s.KnownHosts, s.line(t, file(kind+".pub"))...)
+	}
+	return s
+}
+
+// line is the line in known_hosts of a public key.
+func (s *SSHD) line(t testing.TB, file string) []byte {
+	t.Helper()
+	public, err := os.ReadFile(file)
 	must(t, err)
-	host, port, _ := net.SplitHostPort(ln.Addr().String())
-	return &SSHD{user: me.Username, addr: ln.Addr().String(), KnownHosts: fmt.Appendf(nil, "[%s]:%s %s", host, port, bytes.TrimSpace(public))}
+	host, port, _ := net.SplitHostPort(s.addr)
+	return fmt.Appendf(nil, "[%s]:%s %s\n", host, port, bytes.TrimSpace(public))
+}
+
+func keygen(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ssh-keygen", append([]string{"-q"}, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v: %s", err, out)
+	}
 }
 
 // serve lets sshd have one connection, as inetd does.
