@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -38,7 +39,10 @@ const (
 type blobs struct{ client *container.Client }
 
 func openAzure(ctx context.Context, s settings) (storage, time.Time, error) {
-	address := strings.TrimSuffix(s.obj.Spec.Endpoint, "/") + "/" + url.PathEscape(s.obj.Spec.BucketName)
+	address, err := containerURL(s.obj.Spec.Endpoint, s.obj.Spec.BucketName)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
 	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{
 		Transport: s.client, Retry: policy.RetryOptions{MaxRetries: 3, RetryDelay: time.Second, MaxRetryDelay: 10 * time.Second},
 	}}
@@ -76,14 +80,42 @@ func azureClient(ctx context.Context, s settings, address string, options *conta
 		return client, until, err
 	}
 	if sas := strings.TrimPrefix(strings.TrimSpace(string(data[keySAS])), "?"); sas != "" {
-		if _, err := url.ParseQuery(sas); err != nil {
+		if address, err = withSAS(address, sas); err != nil {
 			return nil, until, fmt.Errorf("invalid '%s' secret data: '%s' is not the query of a URL", s.secret.Name, keySAS)
 		}
-		client, err = container.NewClientWithNoCredential(address+"?"+sas, options)
+		client, err = container.NewClientWithNoCredential(address, options)
 		return client, until, err
 	}
 	return nil, until, fmt.Errorf("invalid '%s' secret data: requires a '%s' or '%s' field, a combination of '%s', '%s' and '%s', or '%s', '%s' and '%s'",
 		s.secret.Name, keySAS, keyAccountKey, keyTenantID, keyClientID, keyClientSecret, keyTenantID, keyClientID, keyClientCertificate)
+}
+
+// containerURL is the address of a container. The endpoint may have a query, such as a shared access signature.
+func containerURL(endpoint, name string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", errors.New("spec.endpoint cannot be parsed")
+	}
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/")+"/"+name, ""
+	return u.String(), nil
+}
+
+// withSAS adds a shared access signature to an address; its values win over those that are there.
+func withSAS(address, sas string) (string, error) {
+	more, err := url.ParseQuery(sas)
+	if err != nil {
+		return "", err
+	}
+	before, query, found := strings.Cut(address, "?")
+	if !found {
+		return before + "?" + sas, nil
+	}
+	merged, err := url.ParseQuery(query)
+	if err != nil {
+		return "", err
+	}
+	maps.Copy(merged, more)
+	return before + "?" + merged.Encode(), nil
 }
 
 // azureToken returns what gets access tokens, nil if something else is to be used.

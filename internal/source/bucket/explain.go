@@ -73,7 +73,7 @@ func next(obj *sourcev1.Bucket, err error) string {
 	case cause == netcause.Expired, cause == netcause.Invalid:
 		return "give the storage a certificate that is valid"
 	case cause == netcause.NoSuchHost:
-		return "check spec.endpoint"
+		return "check " + endpointField(obj, err)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "set spec.insecure if the storage speaks plain HTTP"
 	case cause == netcause.Timeout:
@@ -81,7 +81,16 @@ func next(obj *sourcev1.Bucket, err error) string {
 	case cause == netcause.Refused:
 		return "the storage wants another client certificate: see spec.certSecretRef"
 	case cause == netcause.Unreachable:
-		return "check spec.endpoint, and that the host can be reached from the cluster"
+		return "check " + endpointField(obj, err) + ", and that the host can be reached from the cluster"
 	}
 	return ""
+}
+
+// endpointField is the field with the address that an error is about.
+func endpointField(obj *sourcev1.Bucket, err error) string {
+	var request *url.Error
+	if sts := obj.Spec.STS; sts != nil && errors.As(err, &request) && strings.HasPrefix(request.URL, sts.Endpoint) {
+		return "spec.sts.endpoint"
+	}
+	return "spec.endpoint"
 }

@@ -27,7 +27,7 @@ type gcs struct {
 }
 
 func openGCP(ctx context.Context, s settings) (storage, time.Time, error) {
-	endpoint := cmp.Or(s.obj.Spec.Endpoint, "storage.googleapis.com")
+	endpoint := cmp.Or(endpoint(s.obj), "storage.googleapis.com")
 	var token cloud.Token
 	var err error
 	if s.secret != nil {

@@ -243,6 +243,25 @@ func TestAzure(t *testing.T) {
 	}
 }
 
+// TestAzureAddress merges the query of the endpoint with that of the Secret, which wins.
+func TestAzureAddress(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ endpoint, sas, want string }{
+		{"https://acme.example", "", "https://acme.example/c"},
+		{"https://acme.example/", "sv=1&sig=a%2Bb", "https://acme.example/c?sv=1&sig=a%2Bb"},
+		{"https://acme.example/?sv=0&sp=r", "", "https://acme.example/c?sv=0&sp=r"},
+		{"https://acme.example?sv=0&sp=r", "sv=1&sig=a%2Bb", "https://acme.example/c?sig=a%2Bb&sp=r&sv=1"},
+	} {
+		got, err := containerURL(tc.endpoint, "c")
+		if err == nil && tc.sas != "" {
+			got, err = withSAS(got, tc.sas)
+		}
+		if err != nil || got != tc.want {
+			t.Errorf("%s and %s: %s, %v", tc.endpoint, tc.sas, got, err)
+		}
+	}
+}
+
 func TestAzureErrors(t *testing.T) {
 	t.Parallel()
 	transport := hosts{azureHost: azureBlobs(nil, func(r *http.Request) bool { return r.URL.Query().Get("sig") == "canary-sas-signature" })}

@@ -36,7 +36,7 @@ func openS3(ctx context.Context, s settings) (storage, time.Time, error) {
 	if err != nil {
 		return nil, until, err
 	}
-	client, err := minio.New(s.obj.Spec.Endpoint, &minio.Options{
+	client, err := minio.New(endpoint(s.obj), &minio.Options{
 		Creds: creds, Secure: !s.obj.Spec.Insecure, Region: s.obj.Spec.Region,
 		Transport: s.client.Transport, MaxRetries: s3Retries,
 	})

@@ -250,4 +250,12 @@ func TestLDAP(t *testing.T) {
 		b.STS = &sourcev1.BucketSTSSpec{Provider: "ldap", Endpoint: sts.URL, SecretRef: &meta.LocalObjectReference{Name: "ldap"}}
 	})
 	l.revision("ldap", revisionOf(map[string]string{"a.yaml": "a: 1\n"}))
+	l.create("nobody", func(b *sourcev1.BucketSpec) {
+		b.Endpoint, b.SecretRef = server.endpoint+"/", nil
+		b.STS = &sourcev1.BucketSTSSpec{Provider: "ldap", Endpoint: "http://127.0.0.1:1"}
+	})
+	l.eventually("the field of the address that nobody answers at", func() bool {
+		c := l.get("nobody").Status.Conditions.Get("Ready")
+		return c != nil && strings.Contains(c.Message, "check spec.sts.endpoint, and that the host can be reached")
+	})
 }

@@ -63,9 +63,12 @@ func checkSTS(obj *sourcev1.Bucket, sts *sourcev1.BucketSTSSpec) error {
 	return nil
 }
 
+// endpoint is where the storage is; one slash too many does no harm.
+func endpoint(obj *sourcev1.Bucket) string { return strings.TrimSuffix(obj.Spec.Endpoint, "/") }
+
 // checkEndpoint takes host[:port] for S3 and Google, and a URL for Azure.
 func checkEndpoint(obj *sourcev1.Bucket) error {
-	endpoint := obj.Spec.Endpoint
+	endpoint := endpoint(obj)
 	if provider(obj) == cloud.Azure {
 		u, err := url.Parse(endpoint)
 		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
@@ -82,7 +85,7 @@ func checkEndpoint(obj *sourcev1.Bucket) error {
 
 // host of the endpoint, in lower case and without a port.
 func host(obj *sourcev1.Bucket) string {
-	text := obj.Spec.Endpoint
+	text := endpoint(obj)
 	if u, err := url.Parse(text); err == nil && u.Host != "" {
 		text = u.Host
 	}
