@@ -56,6 +56,8 @@ func decompress(buffered *bufio.Reader) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("cannot read the layer: %w", err)
 	}
 	switch {
+	case len(head) == 0:
+		return nil, noArchive{errors.New("the layer is empty")}
 	case bytes.HasPrefix(head, gzipMagic):
 		return gzip.NewReader(buffered)
 	case bytes.HasPrefix(head, zstdMagic):

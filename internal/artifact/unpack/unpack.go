@@ -66,7 +66,15 @@ var (
 	ErrLimit = errors.New("archive exceeds a limit")
 	// ErrUnsafe says that an archive holds something that is refused whatever its size.
 	ErrUnsafe = errors.New("archive is not safe to unpack")
+	// ErrFormat says that something is no archive at all.
+	ErrFormat = errors.New("not an archive")
 )
+
+// noArchive is an ErrFormat with a text of its own.
+type noArchive struct{ error }
+
+func (e noArchive) Is(target error) bool { return target == ErrFormat }
+func (e noArchive) Unwrap() error        { return e.error }
 
 // File is a regular file that was unpacked.
 type File struct {
@@ -151,7 +159,11 @@ func (u *unpacker) next() (done bool, err error) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("cannot read archive after %d entries: %w", u.entries, err)
+		first := u.entries == 0 && (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF))
+		if err = fmt.Errorf("cannot read archive after %d entries: %w", u.entries, err); first {
+			err = noArchive{err}
+		}
+		return false, err
 	}
 	if u.entries++; u.entries > u.limits.Entries {
 		return false, fmt.Errorf("%w: more than %d entries, at '%s'", ErrLimit, u.limits.Entries, clip(h.Name))

@@ -204,6 +204,12 @@ func TestLayers(t *testing.T) {
 		l.create(name, func(o *sourcev1.OCIRepository) { tt.change(&o.Spec) })
 		tt.check(l.ready(name, "v1@"+digest))
 	}
+	l.server.Push(t, "signed", "v1", nil, registrytest.Layer{MediaType: "text/plain", Data: []byte("signed")}, chart)
+	l.create("signed", func(o *sourcev1.OCIRepository) { o.Spec.URL = l.server.URL("signed") })
+	l.until("signed", "the kind of the layer", func(o *sourcev1.OCIRepository) bool {
+		c := o.Status.Conditions.Get("Ready")
+		return c != nil && strings.Contains(c.Message, "the layer, which has the media type 'text/plain', is no archive: choose another with spec.layerSelector.mediaType")
+	})
 	l.create("plus", func(o *sourcev1.OCIRepository) {
 		o.Spec.Reference = &sourcev1.OCIRepositoryRef{SemVer: "2.x"}
 		o.Spec.LayerSelector = &sourcev1.OCILayerSelector{MediaType: chart.MediaType, Operation: sourcev1.OCILayerCopy}

@@ -89,6 +89,10 @@ func (p *poll) extractLayer(ctx, limited context.Context, repo *registry.Reposit
 		}
 	}()
 	if err := p.unpack(limited, repo, layer, dir); err != nil {
+		if errors.Is(err, unpack.ErrFormat) {
+			err = fmt.Errorf("%w; the layer, which has the media type '%s', is no archive: choose another with spec.layerSelector.mediaType, "+
+				"or set spec.layerSelector.operation to 'copy'", err, layer.MediaType)
+		}
 		return p.failed(sourcev1.OCIArtifactLayerOperationFailedReason, "failed to extract layer contents from artifact", err)
 	}
 	tree, err := archive.OpenDir(dir)
