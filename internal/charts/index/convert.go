@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -211,7 +212,12 @@ func readWhole(in io.Reader, c *collector) error {
 		Head    head                   `yaml:",inline"`
 		Entries map[string][]yaml.Node `yaml:"entries"`
 	}
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	var kind *yaml.TypeError
+	switch err := yaml.Unmarshal(data, &doc); {
+	case errors.As(err, &kind): // It names types of ours, which tell nobody anything.
+		what, _, _ := strings.Cut(kind.Errors[0], " into ")
+		return fmt.Errorf("%w: %s", ErrSyntax, what)
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrSyntax, err)
 	}
 	c.head = doc.Head

@@ -214,6 +214,15 @@ func TestBadEntriesAreSkipped(t *testing.T) {
 	}
 }
 
+// TestNotAnIndexIsToldPlainly repeats nothing of our own types.
+func TestNotAnIndexIsToldPlainly(t *testing.T) {
+	t.Parallel()
+	_, _, _, err := convert(t, "<html><body>Sign in</body></html>")
+	if err == nil || strings.Contains(err.Error(), "struct") || !strings.Contains(err.Error(), "not an index of charts: line 1: cannot unmarshal") {
+		t.Error(err)
+	}
+}
+
 func TestNotAnIndex(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
