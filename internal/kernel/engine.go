@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -33,6 +34,8 @@ type engine struct {
 	triggers  []string
 	referents []Referent
 	suspended string
+	// dependsField is where circles of dependencies are made.
+	dependsField string
 
 	newObject  func() meta.Object
 	describe   func(meta.Object) description
@@ -55,13 +58,14 @@ func newEngine[T meta.Object](m *Manager, kind Kind[T], r Reconciler[T]) (*engin
 	}
 	e := &engine{
 		m: m, gvk: kind.GroupVersionKind, finalizer: kind.Finalizer, suspended: kind.SuspendedMessage,
-		referents:  kind.Referents,
-		triggers:   append([]string{meta.ReconcileRequestAnnotation}, kind.Annotations...),
-		owned:      map[string]bool{meta.ReadyCondition: true, meta.ReconcilingCondition: true, meta.StalledCondition: true},
-		newObject:  func() meta.Object { return kind.New() },
-		describe:   func(o meta.Object) description { return describe(o.(T), kind.Publish) },
-		references: func(o meta.Object) []Reference { return r.References(o.(T)) },
-		index:      newIndex(kind.GroupVersionKind.Group, kind.GroupVersionKind.Kind),
+		dependsField: cmp.Or(kind.DependsField, "spec.dependsOn"),
+		referents:    kind.Referents,
+		triggers:     append([]string{meta.ReconcileRequestAnnotation}, kind.Annotations...),
+		owned:        map[string]bool{meta.ReadyCondition: true, meta.ReconcilingCondition: true, meta.StalledCondition: true},
+		newObject:    func() meta.Object { return kind.New() },
+		describe:     func(o meta.Object) description { return describe(o.(T), kind.Publish) },
+		references:   func(o meta.Object) []Reference { return r.References(o.(T)) },
+		index:        newIndex(kind.GroupVersionKind.Group, kind.GroupVersionKind.Kind),
 	}
 	e.backoff = newBackoff(m.settings.MinRetryDelay, m.settings.MaxRetryDelay, func(r reconcile.Request) time.Duration {
 		return jitter(e.states.get(r.NamespacedName).schedule(), m.settings.IntervalJitterPercentage)

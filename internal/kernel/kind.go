@@ -47,6 +47,8 @@ type Kind[T meta.Object] struct {
 	Inert func(obj T) bool
 	// Annotations of the object whose change starts a pass, besides requestedAt.
 	Annotations []string
+	// DependsField is the field whose entries are references with DependsOn; spec.dependsOn when empty.
+	DependsField string
 	// SuspendedMessage is the log line of a suspended object; a default is used when empty.
 	SuspendedMessage string
 }

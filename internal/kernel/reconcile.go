@@ -115,7 +115,7 @@ func (e *engine) examine(p *pass) *Outcome {
 		}
 	}
 	if circle := e.index.cycle(p.name); circle != nil {
-		return outcome(Stalled(meta.DependencyNotReadyReason, circleError(circle)))
+		return outcome(Stalled(meta.DependencyNotReadyReason, circleError(circle, e.dependsField)))
 	}
 	if p.job != nil {
 		if panicked, ok := isPanic(p.job.Err); ok {
@@ -127,12 +127,12 @@ func (e *engine) examine(p *pass) *Outcome {
 
 func outcome(o Outcome) *Outcome { return &o }
 
-func circleError(circle []types.NamespacedName) error {
+func circleError(circle []types.NamespacedName, field string) error {
 	names := make([]string, len(circle))
 	for i, n := range circle {
 		names[i] = n.String()
 	}
-	return fmt.Errorf("circular dependency detected: %s; remove one of these entries of spec.dependsOn", strings.Join(names, " -> "))
+	return fmt.Errorf("circular dependency detected: %s; remove one of these entries of %s", strings.Join(names, " -> "), field)
 }
 
 // guard calls the kind; a panic becomes a failure of this object alone.

@@ -81,6 +81,7 @@ func Kind() kernel.Kind[*sourcev1.GitRepository] {
 		},
 		Annotations:      []string{largeAnnotation},
 		Publish:          published,
+		DependsField:     "spec.include",
 		SuspendedMessage: "reconciliation is suspended for this object",
 	}
 }

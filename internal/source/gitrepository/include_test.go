@@ -114,7 +114,7 @@ func TestIncludeRefused(t *testing.T) {
 	obj := l.until("self", "stalled", func(o *sourcev1.GitRepository) bool {
 		return o.Status.Conditions.Get(meta.StalledCondition) != nil
 	})
-	if m := obj.Status.Conditions.Get(meta.StalledCondition).Message; !strings.Contains(m, "self") {
+	if m := obj.Status.Conditions.Get(meta.StalledCondition).Message; !strings.Contains(m, "self") || !strings.HasSuffix(m, "entries of spec.include") {
 		t.Errorf("a circle is told as %q", m)
 	}
 }
