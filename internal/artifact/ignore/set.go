@@ -22,13 +22,23 @@ func Load(fsys fs.FS, spec string) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ignore patterns of the spec: %w", err)
 	}
-	return LoadWith(fsys, extra)
+	return LoadBelow(fsys, ".", extra)
 }
 
-// LoadWith reads all .sourceignore files of a tree and adds patterns.
-func LoadWith(fsys fs.FS, extra []Pattern) (*Set, error) {
+// LoadBelow reads the .sourceignore files that count below dir, a slash path of a tree that may be large, and adds patterns.
+func LoadBelow(fsys fs.FS, dir string, extra []Pattern) (*Set, error) {
 	s := &Set{dirs: map[string][]Pattern{}}
-	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+	for at := path.Clean(dir); at != "."; {
+		at = path.Dir(at)
+		patterns, err := readPatterns(fsys, path.Join(at, FileName))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if len(patterns) > 0 {
+			s.dirs[at] = patterns
+		}
+	}
+	err := fs.WalkDir(fsys, path.Clean(dir), func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err

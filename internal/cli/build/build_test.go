@@ -52,6 +52,7 @@ func TestIgnoredFiles(t *testing.T) {
 	t.Parallel()
 	out, err := built(t, Flags{Ignore: []string{"/drafts/**/*.yaml", "values.yaml"}}, "{}", map[string]string{
 		".sourceignore":              "*.tpl.yaml\n",
+		"elsewhere/.sourceignore/x":  "nobody looks here",
 		"apps/.sourceignore":         "/web/ci\n",
 		"apps/web/cm.yaml":           configMap("kept"),
 		"apps/web/x.tpl.yaml":        "{{ no YAML",

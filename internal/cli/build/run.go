@@ -108,11 +108,12 @@ func workingRoot(abs string) string {
 // ignored leaves out what is left out of an artifact by the .sourceignore files of the root, and what --ignore-paths names,
 // whose patterns are relative to the path that is built.
 func (b *Builder) ignored(root, rel string) (func(string, bool) bool, error) {
-	patterns, err := ignore.Parse(strings.Join(b.Ignore, "\n"), filepath.ToSlash(rel))
+	rel = filepath.ToSlash(rel)
+	patterns, err := ignore.Parse(strings.Join(b.Ignore, "\n"), rel)
 	if err != nil {
 		return nil, fmt.Errorf("--ignore-paths: %w", err)
 	}
-	set, err := ignore.LoadWith(os.DirFS(root), patterns)
+	set, err := ignore.LoadBelow(os.DirFS(root), rel, patterns)
 	if err != nil {
 		return nil, err
 	}
