@@ -103,8 +103,8 @@ func TestAdoptRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Two take-overs cost a patch each; three objects are left alone, two of them unasked.
-	want(t, "requests", b.count.take(), "5 dry-run, 4 apply, 1 get, 2 patch")
+	// Two take-overs cost a read and a patch each; three objects are left alone, two of them unasked.
+	want(t, "requests", b.count.take(), "5 dry-run, 4 apply, 3 get, 2 patch")
 	want(t, "changes", b.lines(res.Changes), `ConfigMap/NS/adopt-disabled skipped
 ConfigMap/NS/adopt-ifnotpresent skipped
 ConfigMap/NS/adopt-ignore skipped

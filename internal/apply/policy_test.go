@@ -143,6 +143,22 @@ data: {k: git}`
 	}
 }
 
+// TestTakeOverRemoves: what leaves the description goes, also in the write that takes another manager over.
+func TestTakeOverRemoves(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const doc = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: c, namespace: $NS}
+data: {stays: git`
+	b.mustApply(doc+", goes: git}", nil)
+	b.edit("c", "kubectl-edit", `{"data":{"extra":"x"}}`)
+	b.mustApply(doc+"}", full)
+	if data := b.live("v1/ConfigMap", "c").Object["data"].(map[string]any); len(data) != 1 || data["stays"] != "git" {
+		t.Errorf("data %v", data)
+	}
+}
+
 // TestPrune shows what is deleted, what is spared, and that one failure does not stop the others.
 func TestPrune(t *testing.T) {
 	t.Parallel()

@@ -102,9 +102,9 @@ var restartFields = fieldpath.NewSet(
 	fieldpath.MakePathOrDie("spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"),
 )
 
-// takeOver returns what has to be cleaned on an object, nil when nothing has. It works on the answer
-// to a dry-run as well as on the live object: the entries that the patch builds are the same, as our
-// own entry then holds what conflicted.
+// takeOver returns what has to be cleaned on an object, nil when nothing has. The answer to a dry-run
+// tells whether; what is patched has to come from the live object, whose entry of ours still holds
+// the fields that are to go.
 func (p *pass) takeOver(u *unstructured.Unstructured) *cleanup {
 	var ops []jsonOp
 	if entries, changed := mergeEntries(u, p.FieldManager, p.OverrideManagers); changed {
@@ -172,17 +172,9 @@ func decodeFields(e metav1.ManagedFieldsEntry) *fieldpath.Set {
 	return set
 }
 
-// clean sends the patch; when the object changed since it was looked at, the patch is made anew from
-// the live object.
+// clean makes the patch from the live object and sends it, anew when the object has changed meanwhile.
 func (p *pass) clean(ctx context.Context, v *verdict) error {
 	for try := 0; v.cleanup != nil; try++ {
-		err := p.patchMetadata(ctx, v.mapping, v.item.ref, v.cleanup.ops)
-		if err == nil || apierrors.IsNotFound(err) {
-			return nil
-		}
-		if !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) || try == 3 {
-			return err
-		}
 		live, err := p.Client.resource(v.mapping, v.item.ref.Namespace).Get(ctx, v.item.ref.Name, getOptions)
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -190,7 +182,16 @@ func (p *pass) clean(ctx context.Context, v *verdict) error {
 		if err != nil {
 			return err
 		}
-		v.cleanup = p.takeOver(live)
+		if v.cleanup = p.takeOver(live); v.cleanup == nil {
+			return nil
+		}
+		err = p.patchMetadata(ctx, v.mapping, v.item.ref, v.cleanup.ops)
+		if err == nil || apierrors.IsNotFound(err) {
+			return nil
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) || try == 3 {
+			return err
+		}
 	}
 	return nil
 }
