@@ -92,8 +92,9 @@ func (a awaited) verdict(obj *unstructured.Unstructured) (done bool, last string
 	}
 	observed, _, _ := unstructured.NestedInt64(obj.Object, "status", "observedGeneration")
 	handled, _, _ := unstructured.NestedString(obj.Object, "status", "lastHandledReconcileAt")
-	status, message := ready(obj)
-	if observed != obj.GetGeneration() || status == "" {
+	status, message, about := ready(obj)
+	// The generation counts as observed when an attempt succeeds; which one a failure is about, its condition tells.
+	if now := obj.GetGeneration(); status == "" || observed != now && about != now {
 		return false, "its controller has not seen it yet", nil
 	}
 	answered := handled == a.token
@@ -110,14 +111,15 @@ func (a awaited) verdict(obj *unstructured.Unstructured) (done bool, last string
 	return false, message, nil
 }
 
-// ready reads the condition.
-func ready(obj *unstructured.Unstructured) (status, message string) {
+// ready reads the condition, and about which generation it is.
+func ready(obj *unstructured.Unstructured) (status, message string, generation int64) {
 	conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
 	for _, c := range conditions {
 		if c, ok := c.(map[string]any); ok && c["type"] == meta.ReadyCondition {
 			status, _ = c["status"].(string)
 			message, _ = c["message"].(string)
+			generation, _ = c["observedGeneration"].(int64)
 		}
 	}
-	return status, message
+	return status, message, generation
 }
