@@ -165,6 +165,7 @@ func (p *pass) ask(ctx context.Context, v *verdict) error {
 	}
 	if p.controls.untouched(dry) || p.controls.createOnly(v.item.obj) {
 		v.decision = decideSkip
+		p.noteThere(v)
 		return nil
 	}
 	if !p.controls.merge(v.item.obj) && !p.controls.merge(dry) {

@@ -214,6 +214,14 @@ func (p *pass) noteUnchanged(v *verdict) {
 	p.remember(v, v.dry)
 }
 
+// noteThere remembers an object that is only created: it is there, whatever it holds, and need not be looked at again
+// before the interval.
+func (p *pass) noteThere(v *verdict) {
+	if p.Tracker != nil && p.controls.createOnly(v.item.obj) {
+		p.Tracker.Note(v.item.id, Record{Desired: v.item.hash, UID: v.dry.GetUID(), At: time.Now()})
+	}
+}
+
 // failure describes a refusal; the hint gives the next step where there is one.
 func (p *pass) failure(v *verdict, phase string) Failure {
 	return Failure{Ref: v.item.ref, Origin: v.item.origin, Phase: phase, Err: redacted(v), Hint: p.hint(v)}

@@ -71,3 +71,23 @@ func TestSeenTooLate(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyCreated owns an object that was there before and is only to be created: once it is known to be there, it costs
+// nothing before the interval, and comes back when it is deleted.
+func TestOnlyCreated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.applyAs("cm", "someone", "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: $NS}, data: {k: theirs}}")
+	docs := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app, namespace: $NS, annotations: {" + b.group + "/ssa: IfNotPresent}}\ndata: {k: git}"
+	if changes, requests := b.pass(docs, b.owner.AtRevision()); changes != "" || requests != "1 dry-run" {
+		t.Errorf("the first look: %s with %s", changes, requests)
+	}
+	b.quietPass(docs, "it is there")
+	if changes, requests := b.pass(docs, b.owner.AtInterval()); changes != "" || requests != "1 dry-run" {
+		t.Errorf("the interval: %s with %s", changes, requests)
+	}
+	b.del("cm")
+	if changes, requests := b.pass(docs, b.owner.AtInterval()); changes != "created" || requests != "1 dry-run, 1 apply" {
+		t.Errorf("the interval after it was deleted: %s with %s", changes, requests)
+	}
+}
