@@ -377,8 +377,13 @@ func TestInstallOnAProcessNode(t *testing.T) {
 func (l *lab) uninstall() {
 	l.Helper()
 	before := l.applied()
+	l.flux("uninstall", "--silent", "--keep-namespace")
+	quotas, err := l.client.CoreV1().ResourceQuotas(namespace).List(l.Context(), metav1.ListOptions{})
+	if err != nil || len(quotas.Items) > 0 || len(l.deployments()) > 0 {
+		l.Errorf("in the namespace that is kept are left %d quotas and %d Deployments, %v", len(quotas.Items), len(l.deployments()), err)
+	}
 	l.flux("uninstall", "--silent")
-	err := wait.PollUntilContextTimeout(l.Context(), 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(l.Context(), 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
 		_, err := l.client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
 		return apierrors.IsNotFound(err), nil
 	})

@@ -39,6 +39,9 @@ var parts = []cluster.Resource{
 	kinds.Bindings,
 }
 
+// quotas go with the namespace, or else last.
+var quotas = cluster.Resource{Version: "v1", Kind: "ResourceQuota", Plural: "resourcequotas"}
+
 // rights are the cluster-wide kinds that go next.
 var rights = []cluster.Resource{
 	{Group: rbacGroup, Version: "v1", Kind: "ClusterRole", Plural: "clusterroles", Clusters: true},
@@ -111,6 +114,7 @@ func (u *uninstaller) run(ctx context.Context) error {
 	u.Log.Actionf("deleting toolkit.fluxcd.io custom resource definitions")
 	u.deleteAll(ctx, kinds.CRDs, cluster.ListOptions{Labels: kinds.PartOf})
 	if u.keepNamespace {
+		u.deleteAll(ctx, quotas, ours)
 		u.delete(ctx, kinds.ConfigMaps, u.Namespace, notificationv1.MemoryName)
 	} else {
 		u.delete(ctx, kinds.Namespaces, "", u.Namespace)
