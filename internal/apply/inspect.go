@@ -58,6 +58,8 @@ type verdict struct {
 	watchable bool
 	// healthy says that the last answer shows the object to be current.
 	healthy bool
+	// fixed says that the server refuses to change what it would take in a new object.
+	fixed bool
 	// cleanup are the managers to take over, nil when there are none.
 	cleanup *cleanup
 	// err is the server's refusal, phase when it came, where that is not plain.
@@ -293,7 +295,11 @@ func (p *pass) refused(ctx context.Context, v *verdict, refusal error) error {
 		v.decision = decideSkip
 		return nil
 	}
-	if !immutable(refusal) || !p.mayForce(v) {
+	if !p.mayForce(v) {
+		v.fixed = p.fixedFields(ctx, v, refusal)
+		return refusal
+	}
+	if !immutable(refusal) {
 		return refusal
 	}
 	if err := p.probe(ctx, v); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,6 +101,27 @@ func (m *Mapper) Preferred(gk schema.GroupKind) string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.preferred[gk]
+}
+
+// Alike returns the apiVersions and kinds, as "apps/v1 Deployment", that the server has in the place of a kind that it
+// does not know: the same kind in other versions, else what has the same name in any case or in another group.
+func (m *Mapper) Alike(gvk schema.GroupVersionKind) []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	write := func(gk schema.GroupKind) string {
+		return schema.GroupVersion{Group: gk.Group, Version: m.preferred[gk]}.String() + " " + gk.Kind
+	}
+	if _, same := m.preferred[gvk.GroupKind()]; same {
+		return []string{write(gvk.GroupKind())}
+	}
+	var found []string
+	for gk := range m.preferred {
+		if strings.EqualFold(gk.Kind, gvk.Kind) {
+			found = append(found, write(gk))
+		}
+	}
+	slices.Sort(found)
+	return found
 }
 
 // Plural returns the resource name of the kind, empty when it is not known yet.

@@ -83,6 +83,26 @@ func TestImmutable(t *testing.T) {
 	}
 }
 
+// TestFixedFields shows that the way out is named also where the server does not call a field immutable, and only where
+// it is one.
+func TestFixedFields(t *testing.T) {
+	t.Parallel()
+	const hint = "to have the object deleted and created anew"
+	const pod = `apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: $NS}
+spec: {containers: [{name: c, image: "db:1", workingDir: /one}]}`
+	b := newBench(t)
+	b.mustApply(pod, nil)
+	_, err := b.apply(strings.Replace(pod, "/one", "/two", 1), nil)
+	if err == nil || namesImmutable(err) || !strings.Contains(err.Error(), hint) {
+		t.Errorf("got %v", err)
+	}
+	if _, err = b.apply(strings.Replace(pod, "name: c,", "name: C,", 1), nil); err == nil || strings.Contains(err.Error(), hint) {
+		t.Errorf("force would not cure this: %v", err)
+	}
+}
+
 // TestLivePolicies shows that labels and annotations of the live object count.
 func TestLivePolicies(t *testing.T) {
 	t.Parallel()

@@ -145,6 +145,7 @@ func TestFailures(t *testing.T) {
 		"invalid/two.yaml":           "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Invalid_Two}\n",
 		"invalid/good.yaml":          configMap("good", "1"),
 		"unknown/svc.yaml":           "apiVersion: v1\nkind: Service\nmetadata: {name: svc}\nspec: {ports: [{prot: 80}]}\n",
+		"numeric/d.yaml":             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: numeric}\nspec: {replicas: \"3\"}\n",
 		"number/cm.yaml":             configMap("number", "${v}"),
 		"undeclared/cr.yaml":         "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: x}\nspec: {interval: 1h, url: 'https://h/r', brnch: x}\n",
 		"missing/cm.yaml":            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: does-not-exist-anywhere}\n",
@@ -180,10 +181,11 @@ func TestFailures(t *testing.T) {
 				}},
 			"invalid": {path: "./invalid", reason: "ReconciliationFailed", want: []string{"/invalid-one dry-run failed", "Invalid_Two", "invalid/one.yaml", "invalid/two.yaml"}},
 			"unknown": {path: "./unknown", reason: "ReconciliationFailed", want: []string{"Service/", "/svc dry-run failed", "\n  in unknown/svc.yaml\n  unknown field spec.ports[0].prot was ignored: correct or remove it\n"}},
-			"number": {path: "./number", reason: "ReconciliationFailed", want: []string{"/number dry-run failed", ": expected string, got ", "\n  in number/cm.yaml\n  put the value in quotes, so that it is a string; one that spec.postBuild fills in brings them along"},
+			"number": {path: "./number", reason: "ReconciliationFailed", want: []string{"/number dry-run failed", ": expected string, got ", "\n  in number/cm.yaml\n  put the value of data.value in quotes, so that it is a string; one that spec.postBuild fills in brings them along"},
 				change: func(s *kustomizev1.KustomizationSpec) {
 					s.PostBuild = &kustomizev1.PostBuild{Substitute: map[string]string{"v": "1"}}
 				}},
+			"numeric":    {path: "./numeric", reason: "ReconciliationFailed", want: []string{".spec.replicas: expected numeric (int or float), got string\n  in numeric/d.yaml\n  write spec.replicas as a number, without quotes\n"}},
 			"undeclared": {path: "./undeclared", reason: "ReconciliationFailed", want: []string{"/x dry-run failed", ".spec.brnch: field not declared in schema\n  in undeclared/cr.yaml\n  correct or remove the field spec.brnch\n"}},
 			"missing": {path: "./missing", reason: "ReconciliationFailed", want: []string{"ConfigMap/does-not-exist-anywhere/x not found: namespaces \"does-not-exist-anywhere\" not found\n  in missing/cm.yaml\n  add the Namespace 'does-not-exist-anywhere' to this source", "or correct metadata.namespace\n"},
 				change: func(s *kustomizev1.KustomizationSpec) { s.TargetNamespace = "" }},

@@ -15,6 +15,7 @@ import (
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
 // The next steps of messages. They follow the words of the tables, which people and their alerts know.
@@ -25,7 +26,10 @@ func (j *job) nextSteps(ctx context.Context, failures []apply.Failure) {
 	for i := range failures {
 		f := &failures[i]
 		next := nextOf(j.t.object, *f)
-		if byRights(f.Err) {
+		switch _, granting := refusal.Granting(f.Err.Error()); {
+		case granting:
+			next = nextOfGrant
+		case byRights(f.Err):
 			if account == "" {
 				account = j.c.nextOfRights(ctx, j.t.object)
 			}
@@ -40,18 +44,18 @@ func (j *job) nextSteps(ctx context.Context, failures []apply.Failure) {
 // nextOf is what to do about the refusal of one object, "" where the server's words say it.
 func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 	switch {
+	case apimeta.IsNoMatchError(f.Err) && f.Hint != "":
+		return "" // It says what the server has instead.
 	case apimeta.IsNoMatchError(f.Err):
 		return "correct apiVersion and kind, or install the CustomResourceDefinition first: in this source, or by a Kustomization that spec.dependsOn names"
-	case undeclaredField(f.Err) != "":
-		return fmt.Sprintf("correct or remove the field %s", undeclaredField(f.Err))
 	case nextOfCluster(k, f.Err) != "":
 		return nextOfCluster(k, f.Err)
-	case strings.Contains(f.Err.Error(), ": expected string, got "):
-		return nextOfString(k)
+	case refusal.Advice(f.Err.Error()) != "":
+		return refusal.Advice(f.Err.Error()) + nextOfVariables(k, f.Err)
 	case apierrors.IsInvalid(f.Err) && len(k.Name) > validation.LabelValueMaxLength && strings.Contains(f.Err.Error(), k.Name):
 		return fmt.Sprintf("the name of the Kustomization is a label of its objects, which takes %d characters: give it a shorter one", validation.LabelValueMaxLength)
 	case apierrors.IsInvalid(f.Err) && f.Hint == "":
-		return nextOfInvalid(f.Err)
+		return nextOfInvalid(k, f.Err)
 	case !apierrors.IsNotFound(f.Err):
 		return ""
 	case f.Namespace == "":
@@ -68,7 +72,7 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 const maxFields = 5
 
 // nextOfInvalid names the fields that the server does not take.
-func nextOfInvalid(err error) string {
+func nextOfInvalid(k *kustomizev1.Kustomization, err error) string {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
 		return ""
@@ -83,34 +87,47 @@ func nextOfInvalid(err error) string {
 	case n == 0:
 		return ""
 	case n == 1:
-		return "correct the field " + fields[0]
+		return "correct the field " + fields[0] + nextOfSpec(k, fields)
 	case n > maxFields:
-		return fmt.Sprintf("correct the fields %s and %d more", strings.Join(fields[:maxFields], ", "), n-maxFields)
+		return fmt.Sprintf("correct the fields %s and %d more", strings.Join(fields[:maxFields], ", "), n-maxFields) + nextOfSpec(k, fields)
 	}
-	return "correct the fields " + strings.Join(fields, ", ")
+	return "correct the fields " + strings.Join(fields, ", ") + nextOfSpec(k, fields)
 }
 
-// nextOfString is what to do about a number or a boolean where a string is expected.
-func nextOfString(k *kustomizev1.Kustomization) string {
-	if k.Spec.PostBuild == nil {
-		return "put the value in quotes, so that it is a string"
+// nextOfSpec names what in the spec changes fields that the server does not take: the mistake may be there.
+func nextOfSpec(k *kustomizev1.Kustomization, fields []string) string {
+	m := k.Spec.CommonMetadata
+	var also []string
+	add := func(set bool, field, name string) {
+		if set && slices.Contains(fields, field) {
+			also = append(also, name)
+		}
 	}
-	return `put the value in quotes, so that it is a string; one that spec.postBuild fills in brings them along, such as v: '"1"'`
-}
-
-// undeclaredField is the path of a field that the schema of a custom resource does not know, "" in other refusals.
-func undeclaredField(err error) string {
-	before, _, found := strings.Cut(err.Error(), ": field not declared in schema")
-	if !found {
+	add(k.Spec.NamePrefix != "", "metadata.name", "spec.namePrefix")
+	add(k.Spec.NameSuffix != "", "metadata.name", "spec.nameSuffix")
+	add(m != nil && len(m.Labels) > 0, "metadata.labels", "spec.commonMetadata.labels")
+	add(m != nil && len(m.Annotations) > 0, "metadata.annotations", "spec.commonMetadata.annotations")
+	if len(also) == 0 {
 		return ""
 	}
-	return strings.TrimPrefix(before[strings.LastIndex(before, " ")+1:], ".")
+	return ", or " + strings.Join(also, " or ")
+}
+
+// nextOfVariables tells how a variable becomes a string, where one is expected and a number or a boolean came.
+func nextOfVariables(k *kustomizev1.Kustomization, err error) string {
+	if k.Spec.PostBuild == nil || !strings.Contains(err.Error(), ": expected string, got ") {
+		return ""
+	}
+	return `; one that spec.postBuild fills in brings them along, such as v: '"1"'`
 }
 
 // byRights tells whether a refusal is for want of rights, and not by quota, policy or admission.
 func byRights(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`) && strings.Contains(err.Error(), `" cannot `)
 }
+
+// nextOfGrant is what to do about a Role or RoleBinding with more rights than its applier has.
+const nextOfGrant = "an account can give away only what it may do itself: grant it these rights, or let a Kustomization with another spec.serviceAccountName apply the object"
 
 // nextOfRights says who needs the rights that are missing.
 func (c *controller) nextOfRights(ctx context.Context, k *kustomizev1.Kustomization) string {

@@ -11,30 +11,15 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
 // What the API server says when it refuses.
 var (
 	forbidden = regexp.MustCompile(`User "([^"]+)" cannot (\S+) resource "([^"]+)" in API group "([^"]*)"(?: in the namespace "([^"]+)"| at the cluster scope)`)
-	granting  = regexp.MustCompile(`(\S+) "([^"]+)" is forbidden: user "([^"]+)"(?: \([^)]*\))? is attempting to grant RBAC permissions not currently held`)
 	noKind    = regexp.MustCompile(`no matches for kind "([^"]+)" in version "([^"]+)"`)
 )
-
-// sayings are refusals that speak for themselves, with what to do about them. $1 is what the
-// message names.
-var sayings = []struct {
-	pattern *regexp.Regexp
-	advice  string
-}{
-	{regexp.MustCompile(`failed calling webhook "([^"]+)"[^\n]*`), "the webhook $1 does not answer: mend the program that serves it, or set its failurePolicy to Ignore until it runs"},
-	{regexp.MustCompile(`admission webhook "([^"]+)" denied the request[^\n]*`), "the webhook $1 does not accept the object: change the object as the message says, or the policy behind the webhook"},
-	{regexp.MustCompile(`ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request[^\n]*`), "change the object as the message says, or the ValidatingAdmissionPolicy $1 or its binding"},
-	{regexp.MustCompile(`violates PodSecurity "([^"]+)"[^\n]*`), "give the pod the securityContext that the message names, or the namespace a pod-security.kubernetes.io/enforce label that allows it"},
-	{regexp.MustCompile(`exceeded quota: ([^,]+),[^\n]*`), "raise the ResourceQuota $1, or ask for less"},
-	{regexp.MustCompile(`failed quota: ([^:]+): must specify[^\n]*`), "give every container the requests and limits that the ResourceQuota $1 counts, or add a LimitRange with defaults"},
-	{regexp.MustCompile(`(?:maximum|minimum) (\S+) usage per (?:Container|Pod|PersistentVolumeClaim) is [^\n]*`), "keep to the LimitRange of the namespace for $1, or change it"},
-	{regexp.MustCompile(`unable to create new content in namespace (\S+) because it is being terminated`), "the namespace $1 is being deleted: wait until it is gone"},
-}
 
 // refusals reads what controllers and others were refused.
 func (d *Doctor) refusals(ctx context.Context, objects []*object, controllers []appsv1.Deployment) ([]string, error) {
@@ -56,16 +41,14 @@ func (d *Doctor) refusals(ctx context.Context, objects []*object, controllers []
 			}
 			add(line)
 		}
-		if m := granting.FindStringSubmatch(w.message); m != nil {
-			add(fmt.Sprintf("%s: %s grants by %s %q what it may not do itself: give it those rights, or let another account apply this object", w.who(), person(m[3]), m[1], m[2]))
+		if g, ok := refusal.Granting(w.message); ok {
+			add(fmt.Sprintf("%s: %s grants by %s %q what it may not do itself: give it those rights, or let another account apply this object", w.who(), person(g.User), g.Resource, g.Name))
 		}
 		for _, m := range noKind.FindAllStringSubmatch(w.message, -1) {
 			add(d.unserved(ctx, w, m[1], m[2]))
 		}
-		for _, s := range sayings {
-			if m := s.pattern.FindStringSubmatchIndex(w.message); m != nil {
-				add(fmt.Sprintf("%s: %s (%s)", w.who(), w.message[m[0]:m[1]], s.pattern.ExpandString(nil, s.advice, w.message, m)))
-			}
+		for _, p := range refusal.Policies(w.message) {
+			add(fmt.Sprintf("%s: %s (%s)", w.who(), p.Text, p.Advice))
 		}
 	}
 	return lines, nil
