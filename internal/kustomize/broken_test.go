@@ -2,6 +2,7 @@ package kustomize_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -192,12 +193,18 @@ func TestBrokenRepositories(t *testing.T) {
 					t.Errorf("the message does not tell %q:\n%s", want, message)
 				}
 			}
+			if !nextStep.MatchString(message) {
+				t.Errorf("the message does not tell what to do:\n%.2000s", message)
+			}
 			if strings.Contains(message, "canary") || len(message) > 32768 {
 				t.Errorf("the message tells a secret, or too much:\n%.2000s", message)
 			}
 		})
 	}
 }
+
+// nextStep is how advice begins, after the words of the tables.
+var nextStep = regexp.MustCompile(`(?:[;:,] |\n  )(?:add|correct|encode|give|keep|leave|make|mend|put|raise|refer|remove|rename|set|split|the server has|to have|use|write|copy|configuring)\b`)
 
 func ciphertext(t *testing.T) string {
 	_, key := decrypttest.Identity(t)

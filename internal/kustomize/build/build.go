@@ -164,6 +164,7 @@ type builder struct {
 	custom      bool // a kustomization names an OpenAPI schema
 	shared      bool // kustomize runs beside other builds
 	files       map[Key]string
+	twice       string // the files of the first object that is there twice
 	factory     *resource.Factory
 
 	// sources are what a kustomization.yaml names that does nothing else, generated or the path's own, in the target
@@ -198,7 +199,7 @@ func (b *builder) reset(ctx context.Context) {
 	b.fsys = newFileSystem(ctx, b.opts.Limits, b.opts.Mount, b.root)
 	b.fsys.inspect = b.inspect
 	b.dir = path.Join(b.opts.Mount, path.Join("/", b.opts.Path))
-	b.files, b.sources, b.memo = map[Key]string{}, nil, nil
+	b.files, b.sources, b.memo, b.twice = map[Key]string{}, nil, nil, ""
 	b.secretSources, b.sensitive = map[string]secretSource{}, map[Key]bool{}
 }
 

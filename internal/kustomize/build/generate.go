@@ -34,7 +34,7 @@ func (b *builder) prepare() error {
 	}
 	k := &types.Kustomization{}
 	if err := k.Unmarshal(content); err != nil {
-		return fmt.Errorf("failed to read %s: %w", file, err)
+		return fmt.Errorf("failed to read %s: %w", file, readable(err))
 	}
 	k.FixKustomization()
 	b.collect(k)

@@ -33,7 +33,7 @@ func (s Spec) merge(k *types.Kustomization, exists func(string) bool) error {
 	}
 	for _, component := range s.Components {
 		if !isLocal(component) {
-			return fmt.Errorf("component path '%s' must be local and relative", component)
+			return fmt.Errorf("component path '%s' must be local and relative; refer to a directory of the source", component)
 		}
 		if s.IgnoreMissingComponents && !exists(component) {
 			continue

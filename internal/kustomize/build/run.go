@@ -3,6 +3,7 @@ package build
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resource"
@@ -49,9 +50,18 @@ func (b *builder) run() ([]piece, error) {
 		return nil, undecrypted
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kustomize build failed: %w", readable(err))
+		return nil, fmt.Errorf("kustomize build failed: %w", b.explained(err))
 	}
 	return pieces, nil
+}
+
+// explained makes an error of kustomize readable, and names the files where they are known.
+func (b *builder) explained(err error) error {
+	better := readable(err)
+	if b.twice == "" || !strings.Contains(err.Error(), "already registered id") {
+		return better
+	}
+	return &reworded{text: better.Error() + ": they are " + b.twice, err: err}
 }
 
 // runWhole builds in parts where that gives the same, else at once, as kustomize does. If anything is odd about a part

@@ -71,7 +71,7 @@ func (b *builder) parse(m *manifest) error {
 func (b *builder) decode(m *manifest) ([]*resource.Resource, error) {
 	content, err := b.fsys.check(m.at, m.content)
 	if err != nil {
-		return nil, err
+		return nil, readable(err)
 	}
 	resources, err := guarded(func() ([]*resource.Resource, error) { return b.factory.SliceFromBytes(content) })
 	if err != nil {
@@ -92,7 +92,11 @@ func (b *builder) parseAll(files []*manifest) error {
 			return err
 		}
 		for _, o := range m.objects {
-			b.files[keyOfID(o.id)] = b.relativeToMount(m.at)
+			key, file := keyOfID(o.id), b.relativeToMount(m.at)
+			if before, again := b.files[key]; again && b.twice == "" {
+				b.twice = fmt.Sprintf("in %s and %s", before, file)
+			}
+			b.files[key] = file
 		}
 	}
 	return nil
@@ -292,7 +296,7 @@ func (b *builder) collect(k *types.Kustomization) {
 		b.sources = []source{{files: files}}
 		return
 	}
-	b.files, b.memo = map[Key]string{}, nil
+	b.files, b.memo, b.twice = map[Key]string{}, nil, ""
 	b.fsys.reads, b.fsys.bytes = reads, size // kustomize reads all again
 }
 

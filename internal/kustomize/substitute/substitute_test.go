@@ -160,7 +160,7 @@ func TestValidate(t *testing.T) {
 		t.Error(err)
 	}
 	err := Variables{"ok": "", "b-c": "", "1a": ""}.Validate()
-	if want := `'1a' var name is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'`; err == nil || err.Error() != want {
+	if want := `'1a' var name is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'; rename it`; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 }

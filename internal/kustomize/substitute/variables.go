@@ -41,7 +41,7 @@ func (v Variables) Validate() error {
 	slices.Sort(names)
 	for _, name := range names {
 		if !nameExpression.MatchString(name) {
-			return fmt.Errorf("'%s' var name is invalid, must match '%s'", name, namePattern)
+			return fmt.Errorf("'%s' var name is invalid, must match '%s'; rename it", name, namePattern)
 		}
 	}
 	return nil
