@@ -87,6 +87,7 @@ func (j *job) keepAfterFailure(ctx context.Context, res *apply.Result, err error
 	if !errors.As(err, &refused) {
 		return
 	}
+	j.c.desires.refuse(j.t.name())
 	j.nameFiles(ctx, refused.Failures)
 	hintAtFields(refused.Failures, j.result.ignored)
 	j.nextSteps(ctx, refused.Failures)

@@ -27,6 +27,8 @@ type desire struct {
 	cluster string
 	// client applies them.
 	client *apply.Client
+	// refused says that the server did not take it all.
+	refused bool
 	// blocked is the target that waits for dependencies, nil when it does not.
 	blocked *target
 }
@@ -71,6 +73,13 @@ func (d *desires) note(t *target, client *apply.Client, inv apply.Inventory) {
 	defer d.mu.Unlock()
 	*d.entry(t.name()) = desire{full: t.full(), ids: ids, cluster: t.cluster(), client: client}
 	d.tell()
+}
+
+// refuse records that the server does not take what a Kustomization wants.
+func (d *desires) refuse(name types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entry(name).refused = true
 }
 
 // tried records that a target came to its end: what was wanted before is still wanted, as far as anybody knows.

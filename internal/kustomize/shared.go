@@ -39,22 +39,22 @@ func (c *controller) judgeShared(ctx context.Context, req *request, t *target, a
 	return []kernel.Event{kernel.Warning(sharedReason, text, t.metadata())}
 }
 
-// sharedLines has a line for each object and other owner. Those who are behind their source or spec may be about to let
-// the object go: a move is no fight.
+// sharedLines has a line for each object. Those who are behind their source or spec may be about to let the object go: a
+// move is no fight.
 func (c *controller) sharedLines(ctx context.Context, t *target) []string {
-	var lines []string
+	owners := map[apply.ID][]string{}
 	for other, ids := range c.desires.rivals(t.name(), t.cluster()) {
 		k := &kustomizev1.Kustomization{}
 		if c.m.Client().Get(ctx, other, k) != nil || k.Spec.Suspend || !k.DeletionTimestamp.IsZero() || !c.desires.settled(other, c.expected(ctx, k)) {
 			continue
 		}
 		for _, id := range ids {
-			subject := string(id)
-			if ref, ok := (apply.Entry{ID: id}).Ref(); ok {
-				subject = ref.Subject()
-			}
-			lines = append(lines, fmt.Sprintf("%s is applied by Kustomization/%s and by Kustomization/%s: take it out of one of them", subject, t.name(), other))
+			owners[id] = append(owners[id], "Kustomization/"+other.String())
 		}
+	}
+	lines := make([]string, 0, len(owners))
+	for id, others := range owners {
+		lines = append(lines, sharedLine(id, "Kustomization/"+t.name().String(), others))
 	}
 	slices.Sort(lines)
 	if len(lines) > maxListed {
@@ -63,7 +63,19 @@ func (c *controller) sharedLines(ctx context.Context, t *target) []string {
 	return lines
 }
 
-// rivals returns what other Kustomizations want in the same cluster that one wants too.
+func sharedLine(id apply.ID, self string, others []string) string {
+	subject, rest := string(id), "one of them"
+	if ref, ok := (apply.Entry{ID: id}).Ref(); ok {
+		subject = ref.Subject()
+	}
+	if len(others) > 1 {
+		rest = "all but one of them"
+	}
+	slices.Sort(others)
+	return fmt.Sprintf("%s is applied by %s and by %s: take it out of %s", subject, self, strings.Join(others, ", "), rest)
+}
+
+// rivals returns what other Kustomizations want in the same cluster that one wants too, but for those who cannot apply it.
 func (d *desires) rivals(self types.NamespacedName, cluster string) map[types.NamespacedName][]apply.ID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,7 +85,7 @@ func (d *desires) rivals(self types.NamespacedName, cluster string) map[types.Na
 	}
 	out := map[types.NamespacedName][]apply.ID{}
 	for name, e := range d.of {
-		if name == self || e.cluster != cluster || e.client == nil {
+		if name == self || e.cluster != cluster || e.client == nil || e.refused {
 			continue
 		}
 		if both := common(own.ids, e.ids); len(both) > 0 {
