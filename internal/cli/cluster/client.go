@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -185,9 +186,38 @@ func (c *Client) send(ctx context.Context, req *rest.Request, into any) error {
 func (c *Client) raw(ctx context.Context, req *rest.Request) ([]byte, error) {
 	result := req.Do(ctx)
 	if err := result.Error(); err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, unknown(req.URL().Path, c.explain(ctx, err))
 	}
 	return result.Raw()
+}
+
+// unknown names the resource, and the next step, where the server does not serve what a path leads to.
+func unknown(path string, err error) error {
+	_, rest, found := strings.Cut(path, "/apis/")
+	if !found || !IsNoKind(err) {
+		return err
+	}
+	parts := strings.Split(rest, "/") // group, version, perhaps a namespace, resource
+	if len(parts) > 4 && parts[2] == "namespaces" {
+		parts = append(parts[:2], parts[4:]...)
+	}
+	if len(parts) < 3 {
+		return err
+	}
+	gr := schema.GroupResource{Group: parts[0], Resource: parts[2]}
+	return fmt.Errorf("the cluster does not know %s: run 'flux check', or choose another --context%s: %w", gr, extra(gr.Group), err)
+}
+
+// extra tells how the kinds of controllers come that are not installed unless they are asked for.
+func extra(group string) string {
+	controllers := map[string]string{
+		"image.toolkit.fluxcd.io":     "image-reflector-controller,image-automation-controller",
+		"source.extensions.fluxcd.io": "source-watcher",
+	}[group]
+	if controllers == "" {
+		return ""
+	}
+	return fmt.Sprintf("; 'flux install --components-extra=%s' brings them", controllers)
 }
 
 // explain turns a failed connection into the error that a person knows from kubectl: the

@@ -143,3 +143,22 @@ func TestDeadline(t *testing.T) {
 		t.Errorf("%v, want the context's own error", err)
 	}
 }
+
+// TestUnknownKind shows that a cluster without a controller's definitions is named as such.
+func TestUnknownKind(t *testing.T) {
+	t.Parallel()
+	_, c := connect(t)
+	policies := cluster.Resource{Group: "image.toolkit.fluxcd.io", Version: "v1", Kind: "ImagePolicy", Plural: "imagepolicies"}
+	const want = "the cluster does not know imagepolicies.image.toolkit.fluxcd.io: run 'flux check', or choose another --context; " +
+		"'flux install --components-extra=image-reflector-controller,image-automation-controller' brings them: "
+	var into any
+	_, list := c.List(t.Context(), policies, cluster.ListOptions{Namespace: "ns"}, nil)
+	for verb, err := range map[string]error{"list": list, "get": c.Get(t.Context(), policies, "ns", "app", &into)} {
+		if err == nil || !strings.HasPrefix(err.Error(), want) || !cluster.IsNoKind(err) {
+			t.Errorf("%s: %v, want %s…", verb, err, want)
+		}
+	}
+	if err := c.Get(t.Context(), things, "ns", "absent", &into); err == nil || strings.Contains(err.Error(), "does not know") {
+		t.Errorf("an object that is not there: %v", err)
+	}
+}

@@ -184,14 +184,22 @@ func (m *maker) apply(ctx context.Context, r *recipe, obj meta.Object) error {
 	return nil
 }
 
-// upsert creates the object, or replaces labels and spec of the one that exists.
+// upsert creates the object, or replaces labels and spec of the one that exists. A controller that writes to it at the
+// same time only makes it try again.
 func upsert(ctx context.Context, c *cluster.Client, r cluster.Resource, obj metav1.Object) (created bool, err error) {
+	for {
+		created, err = upsertOnce(ctx, c, r, obj)
+		if !apierrors.IsConflict(err) || ctx.Err() != nil {
+			return created, err
+		}
+	}
+}
+
+func upsertOnce(ctx context.Context, c *cluster.Client, r cluster.Resource, obj metav1.Object) (created bool, err error) {
 	var existing map[string]any
 	err = c.Get(ctx, r, obj.GetNamespace(), obj.GetName(), &existing)
 	switch {
-	case cluster.IsNoKind(err):
-		return false, fmt.Errorf("the cluster does not know %s: run 'flux check', or choose another --context: %w", r.GroupResource(), err)
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err) && !cluster.IsNoKind(err):
 		return true, c.Create(ctx, r, obj)
 	case err != nil:
 		return false, err

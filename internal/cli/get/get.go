@@ -128,9 +128,7 @@ func (q *query) list(ctx context.Context, c *cluster.Client, k *kinds.Kind) ([]m
 		obj := k.New()
 		err := c.Get(ctx, k.Resource, q.namespace, q.name, obj)
 		switch {
-		case cluster.IsNoKind(err):
-			return nil, noKind(k, err)
-		case apierrors.IsNotFound(err):
+		case apierrors.IsNotFound(err) && !cluster.IsNoKind(err):
 			return nil, nil
 		case err != nil:
 			return nil, err
@@ -143,14 +141,7 @@ func (q *query) list(ctx context.Context, c *cluster.Client, k *kinds.Kind) ([]m
 		objs = append(objs, obj)
 		return err
 	})
-	if cluster.IsNoKind(err) {
-		return nil, noKind(k, err)
-	}
 	return objs, err
-}
-
-func noKind(k *kinds.Kind, err error) error {
-	return fmt.Errorf("the cluster does not know %s: run 'flux check', or choose another --context: %w", k.GroupResource(), err)
 }
 
 // nothing is the error of a list without objects.

@@ -27,9 +27,6 @@ func (q *query) watch(ctx context.Context, s *session.Session, k *kinds.Kind) er
 			objs = append(objs, obj)
 			return err
 		})
-		if cluster.IsNoKind(err) {
-			return noKind(k, err)
-		}
 		if err != nil {
 			return err
 		}

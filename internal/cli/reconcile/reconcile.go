@@ -208,7 +208,7 @@ func Wait(ctx context.Context, c *cluster.Client, log *ui.Log, k *kinds.Kind, na
 		New:       k.New,
 		Done: func(obj meta.Object) (bool, error) {
 			last = standing(obj)
-			if !k.IsStatic(obj) && !answered(obj) {
+			if !k.IsStatic(obj) && !answered(obj) && obj.GetDeletionTimestamp() == nil {
 				return false, nil
 			}
 			switch state, message := k.StateOf(obj); state {
