@@ -93,7 +93,7 @@ func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*buil
 	defer cancel()
 	result, err := build.Build(ctx, opts)
 	if err != nil {
-		return nil, failed(meta.BuildFailedReason, vars.concealed(err))
+		return nil, failed(meta.BuildFailedReason, vars.concealed(withVariable(err)))
 	}
 	b := &built{
 		desire: j.t.desire(), generation: j.t.object.Generation, spec: spec, inputs: result.Inputs, digest: result.Digest,

@@ -110,7 +110,7 @@ func TestStepsRunInOrder(t *testing.T) {
 		"decryption failed for 'ConfigMap.v1.[noGrp]/a': no key (in a.yaml)": {Decrypt: decryptObjects(func(*unstructured.Unstructured) ([]byte, error) {
 			return nil, errors.New("no key")
 		})},
-		`post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: variable substitution failed: variable not set (strict mode): "secret"; set it in spec.postBuild, or give it a default as in ${name:=value} (in a.yaml)`: {
+		`post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: variable substitution failed: variable not set (strict mode): "secret" (in a.yaml)`: {
 			Decrypt: decrypt, Substitute: SubstituteStep(nil, true),
 		},
 	} {
