@@ -122,6 +122,8 @@ func TestAuthentication(t *testing.T) {
 		{"basic auth", Remote{URL: http, Auth: Auth{Username: "jo", Password: "secret-pw"}}, nil},
 		{"basic auth in the URL", Remote{URL: strings.Replace(http, "//", "//jo:secret-pw@", 1)}, nil},
 		{"a wrong password", Remote{URL: http, Auth: Auth{Username: "jo", Password: "secret-no"}}, ErrAuthentication},
+		{"a password with a line break", Remote{URL: http, Auth: Auth{Username: "jo", Password: "secret-pw\n"}}, errBlank},
+		{"a token with a line break", Remote{URL: http, Auth: Auth{BearerToken: "secret-token\n"}}, ErrCredentials},
 		{"no password", Remote{URL: http}, ErrAuthentication},
 		{"a password without a name", Remote{URL: http, Auth: Auth{Password: "secret-pw"}}, ErrCredentials},
 		{"a bearer token", Remote{URL: http, Auth: Auth{BearerToken: "secret-token"}}, nil},
@@ -135,6 +137,7 @@ func TestAuthentication(t *testing.T) {
 		{"no client certificate", Remote{URL: mutual.HTTPSURL("fleet"), Auth: Auth{CA: mutual.CA()}}, errAny},
 		{"a client certificate without its key", Remote{URL: https, Auth: Auth{CA: srv.CA(), ClientCert: cert}}, ErrCredentials},
 		{"an SSH key", Remote{URL: ssh, Auth: Auth{Identity: key, KnownHosts: srv.KnownHosts()}}, nil},
+		{"an SSH key from Windows", Remote{URL: ssh, Auth: Auth{Identity: windows(key), KnownHosts: windows(srv.KnownHosts())}}, nil},
 		{"an SSH key with its passphrase", Remote{URL: ssh, Auth: Auth{Identity: locked, Passphrase: "open sesame", KnownHosts: srv.KnownHosts()}}, nil},
 		{"an SSH key and a passphrase that it does not need", Remote{URL: ssh, Auth: Auth{Identity: key, Passphrase: "x", KnownHosts: srv.KnownHosts()}}, nil},
 		{"an encrypted SSH key without its passphrase", Remote{URL: ssh, Auth: Auth{Identity: locked, KnownHosts: srv.KnownHosts()}}, ErrEncryptedKey},
@@ -159,6 +162,7 @@ func TestAuthentication(t *testing.T) {
 			switch {
 			case tc.want == nil && (err != nil || len(files) != 5):
 				t.Fatalf("%d files, %v", len(files), err)
+			case tc.want == errBlank && err != nil && strings.Contains(err.Error(), "white space"):
 			case tc.want == errAny && err == nil, tc.want != nil && tc.want != errAny && !errors.Is(err, tc.want):
 				t.Fatalf("%v, want %v", err, tc.want)
 			case err != nil && strings.Contains(err.Error(), "secret"):
@@ -168,7 +172,10 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-var errAny = errors.New("any error")
+var errAny, errBlank = errors.New("any error"), errors.New("an error about white space")
+
+// windows is a text as editors there end its lines.
+func windows(text []byte) []byte { return []byte(strings.ReplaceAll(string(text), "\n", "\r\n")) }
 
 func TestRestrictedAlgorithms(t *testing.T) {
 	t.Parallel()

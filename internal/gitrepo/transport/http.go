@@ -75,6 +75,9 @@ func httpAuth(u *url.URL, a Auth) (Auth, error) {
 	if a.Password != "" && a.Username == "" {
 		return a, fmt.Errorf("%w: password without username", ErrCredentials)
 	}
+	if strings.ContainsAny(a.BearerToken, "\r\n") {
+		return a, fmt.Errorf("%w: the bearer token has a line break", ErrCredentials)
+	}
 	return a, nil
 }
 
@@ -211,11 +214,17 @@ func (c *httpConn) do(req *http.Request, contentType string) (*http.Response, er
 	}
 	if err := checkResponse(resp, contentType); err != nil {
 		_ = resp.Body.Close()
+		if errors.Is(err, ErrAuthentication) && (blank(a.Username) || blank(a.Password)) {
+			err = fmt.Errorf("%w; user name or password begin or end with white space", err)
+		}
 		return nil, err
 	}
 	resp.Body = &drained{resp.Body}
 	return resp, nil
 }
+
+// blank tells whether there is white space around a text, as an editor or "echo" leaves it.
+func blank(text string) bool { return strings.TrimSpace(text) != text }
 
 // drained reads what little is left of an answer when it is closed, so that the connection can serve the
 // next request.
