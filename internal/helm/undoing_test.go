@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -189,6 +190,46 @@ func TestUninstallWaits(t *testing.T) {
 			l.gone(name)
 			present("-held", set.DisableWait)(t, l, name)
 		})
+	}
+}
+
+// An object that the account may not even see keeps its release, which is uninstalled once it may; upstream forgets both.
+func TestUninstallOfWhatCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "tenant"}}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "tenant"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"*"}},
+	}}
+	binding := &rbacv1.RoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "tenant"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: l.namespace, Name: "tenant"}}}
+	for _, o := range []client.Object{account, role, binding} {
+		if err := l.client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.create("app", func(s *helmv2.HelmReleaseSpec) { s.ServiceAccountName = "tenant" })
+	l.ready("app", 1)
+	allow := func(resources ...string) {
+		t.Helper()
+		role.Rules[0].Resources = resources
+		if err := l.client.Update(t.Context(), role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allow("secrets")
+	l.delete("app")
+	if _, message := l.failed("app", "UninstallFailed"); !strings.Contains(message, "see whose ConfigMap/"+l.namespace+"/app is: ") || !strings.Contains(message, "forbidden") {
+		t.Errorf("Ready says %q", message)
+	}
+	if len(l.storedRevisions("app")) == 0 {
+		t.Error("the release is forgotten while its object stands")
+	}
+	allow("secrets", "configmaps")
+	l.gone("app")
+	if l.configMap("app") != nil {
+		t.Error("the object is still there")
 	}
 }
 

@@ -122,7 +122,7 @@ func (r *Runner) configuration(ctx context.Context, m mode) (*sdk.Configuration,
 	config.Releases = storage.Init(r.Storage)
 	config.Releases.SetLogger(handler)
 	config.KubeClient = r.Cluster.Client(kube.Options{
-		Namespace: r.Namespace, ServerSide: m.serverSide, Adopt: m.adopt, Validate: m.validate, Legacy: r.legacyWait(), NoWait: m.noWait,
+		Namespace: r.Namespace, Release: r.Name, ServerSide: m.serverSide, Adopt: m.adopt, Validate: m.validate, Legacy: r.legacyWait(), NoWait: m.noWait,
 		Uninstalling: m.uninstalling, Former: m.former, Takeover: r.Takeover, Exprs: r.Exprs, Watch: r.Watch, WaitContext: wait, Log: handler,
 	})
 	return config, nil

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
@@ -29,6 +30,8 @@ const FieldManager = "helm-controller"
 type Options struct {
 	// Namespace of objects that name none.
 	Namespace string
+	// Release is the name of the release.
+	Release string
 	// ServerSide applies objects on the server; otherwise as Helm 3 did.
 	ServerSide bool
 	// Adopt takes objects over that exist already, without a look at who they belong to.
@@ -68,6 +71,8 @@ type Client struct {
 	first *string
 	// undeleted is why objects were not deleted.
 	undeleted error
+	// unread is set while a release is uninstalled.
+	unread *unread
 }
 
 var _ helm.Interface = &Client{}
@@ -85,7 +90,11 @@ func (c *Cluster) Client(o Options) *Client {
 	//lint:ignore SA1019 the legacy waiter is made by Helm itself, which takes its context from here alone
 	old.WaitContext = o.WaitContext
 	old.SetLogger(o.Log)
-	return &Client{Options: o, cluster: c, legacy: old, log: slog.New(o.Log)}
+	client := &Client{Options: o, cluster: c, legacy: old, log: slog.New(o.Log)}
+	if o.Uninstalling {
+		client.unread = newUnread(o.Release, o.Namespace)
+	}
+	return client
 }
 
 // requestTimeout bounds one request, admission webhooks included.
@@ -150,12 +159,9 @@ func (c *Client) info(o *unstructured.Unstructured) (*resource.Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.cluster.restClient(gvk.GroupVersion())
+	client, err := c.restClient(gvk.GroupVersion())
 	if err != nil {
 		return nil, err
-	}
-	if c.ServerSide && c.Adopt {
-		client = blind{client} // whatever is there is applied over: no need to look first
 	}
 	if m.Namespaced && o.GetNamespace() == "" {
 		o.SetNamespace(c.Namespace)
@@ -167,6 +173,17 @@ func (c *Client) info(o *unstructured.Unstructured) (*resource.Info, error) {
 		info.Namespace = o.GetNamespace()
 	}
 	return info, nil
+}
+
+func (c *Client) restClient(gv schema.GroupVersion) (resource.RESTClient, error) {
+	if c.unread != nil {
+		return c.unread.client(c.cluster, gv)
+	}
+	client, err := c.cluster.restClient(gv)
+	if err == nil && c.ServerSide && c.Adopt {
+		client = blind{client} // whatever is there is applied over: no need to look first
+	}
+	return client, err
 }
 
 // Get reads objects; it is for helm status, which is not run here.
@@ -241,6 +258,11 @@ func (c *Client) Delete(resources helm.ResourceList, policy metav1.DeletionPropa
 func (c *Client) Undeleted() error { return c.undeleted }
 
 func (c *Client) deleteOne(i *resource.Info, policy metav1.DeletionPropagation) error {
+	if c.unread != nil {
+		if err := c.unread.of(i); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := requestContext()
 	defer cancel()
 	err := c.dynamic(i).Delete(ctx, i.Name, metav1.DeleteOptions{PropagationPolicy: &policy})

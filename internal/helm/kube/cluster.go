@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/transport"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
 )
@@ -159,18 +160,26 @@ func (c *Cluster) restClient(gv schema.GroupVersion) (resource.RESTClient, error
 	if r := c.rests[gv]; r != nil {
 		return r, nil
 	}
-	config := rest.CopyConfig(c.config)
-	config.APIPath, config.GroupVersion = "/apis", &gv
-	if gv.Group == "" {
-		config.APIPath = "/api"
-	}
-	config.NegotiatedSerializer = resource.UnstructuredPlusDefaultContentConfig().NegotiatedSerializer
-	r, err := rest.RESTClientFor(config)
+	r, err := c.newRESTClient(gv, nil)
 	if err != nil {
 		return nil, err
 	}
 	c.rests[gv] = r
 	return r, nil
+}
+
+// newRESTClient makes a client; wrap is put around its transport unless it is nil.
+func (c *Cluster) newRESTClient(gv schema.GroupVersion, wrap transport.WrapperFunc) (resource.RESTClient, error) {
+	config := rest.CopyConfig(c.config)
+	if wrap != nil {
+		config.Wrap(wrap)
+	}
+	config.APIPath, config.GroupVersion = "/apis", &gv
+	if gv.Group == "" {
+		config.APIPath = "/api"
+	}
+	config.NegotiatedSerializer = resource.UnstructuredPlusDefaultContentConfig().NegotiatedSerializer
+	return rest.RESTClientFor(config)
 }
 
 // The methods of Helm's RESTClientGetter.

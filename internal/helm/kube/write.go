@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -105,10 +104,7 @@ type notFound struct{}
 // RoundTrip answers that the object is not there.
 func (notFound) RoundTrip(r *http.Request) (*http.Response, error) {
 	const body = `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"not found","reason":"NotFound","code":404}`
-	return &http.Response{
-		StatusCode: http.StatusNotFound, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
-		Body: io.NopCloser(bytes.NewReader([]byte(body))), ProtoMajor: 1, ProtoMinor: 1,
-	}, nil
+	return jsonResponse(r, http.StatusNotFound, []byte(body)), nil
 }
 
 var nothing = func() *rest.RESTClient {
