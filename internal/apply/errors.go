@@ -102,7 +102,11 @@ type EncryptedSecretError struct {
 }
 
 func (e *EncryptedSecretError) Error() string {
-	return e.Subject() + " is SOPS encrypted, configuring decryption is required for this secret to be reconciled"
+	text := e.Subject() + " is SOPS encrypted, configuring decryption is required for this secret to be reconciled"
+	if e.Kind == "ConfigMap" {
+		text += "; files of a configMapGenerator are not decrypted: use a secretGenerator"
+	}
+	return text
 }
 
 // StageError says that what a stage wrote did not become ready in time.

@@ -100,7 +100,9 @@ func TestEncryptedSecret(t *testing.T) {
 		{"a SOPS envelope is refused", strings.Replace(secret, "ANNOTATION", "enabled", 1), "Secret/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"},
 		{"so is a value that is still encrypted", strings.NewReplacer("ANNOTATION", "enabled", "sops: {mac: x}", "stringData: {a: 'ENC[AES256_GCM,data:x]'}").Replace(secret), "Secret/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"},
 		{"but for an opt-out, in any case", strings.Replace(secret, "ANNOTATION", "Disabled", 1), ""},
-		{"so is another built-in kind", strings.NewReplacer("kind: Secret", "kind: ConfigMap", "ANNOTATION", "enabled").Replace(secret), "ConfigMap/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"},
+		{"so is another built-in kind", strings.NewReplacer("kind: Secret", "kind: ConfigMap", "ANNOTATION", "enabled").Replace(secret), "ConfigMap/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled; files of a configMapGenerator are not decrypted: use a secretGenerator"},
+		{"so is a ConfigMap that was generated from an encrypted file", strings.NewReplacer("kind: Secret", "kind: ConfigMap", "ANNOTATION", "enabled", "sops: {mac: x}", "data: {a: 'ENC[AES256_GCM,data:x]', sops_mac: x}").Replace(secret), "ConfigMap/apps/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled; files of a configMapGenerator are not decrypted: use a secretGenerator"},
+		{"a ConfigMap may carry an encrypted file", strings.NewReplacer("kind: Secret", "kind: ConfigMap", "ANNOTATION", "enabled", "sops: {mac: x}", "data: {'a.yaml': 'a: ENC[AES256_GCM,data:x]'}").Replace(secret), ""},
 		{"other kinds may have such a field", strings.Replace(secret, "kind: Secret", "kind: Other", 1), ""},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -158,14 +158,15 @@ func guardEncrypted(o Object, ref Ref, owner Owner) error {
 		return nil
 	}
 	_, envelope := o.Object["sops"]
-	secret := ref.Group == "" && ref.Kind == "Secret"
-	if !envelope && !(secret && (sealed(o.Object["data"]) || sealed(o.Object["stringData"]))) {
+	holder := ref.Group == "" && (ref.Kind == "Secret" || ref.Kind == "ConfigMap")
+	if !envelope && !(holder && (sealed(o.Object["data"]) || sealed(o.Object["stringData"]))) {
 		return nil
 	}
 	return &EncryptedSecretError{Ref: ref, Origin: o.Origin}
 }
 
-// sealed tells whether a value of a Secret is what SOPS encrypted: of an item, say, of a List that was encrypted as a whole.
+// sealed tells whether a value is what SOPS encrypted: in an item, say, of a List that was encrypted as a whole, or in a
+// ConfigMap that was generated from an encrypted file of variables.
 func sealed(data any) bool {
 	values, _ := data.(map[string]any)
 	for _, value := range values {
