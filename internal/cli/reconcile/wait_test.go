@@ -1,10 +1,12 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,12 +110,31 @@ func TestFailuresAreTold(t *testing.T) {
 	}
 }
 
-func runStages(t *testing.T, object string, stages []stage) {
-	t.Helper()
+// TestTheSourceIsNamed lets the time of a wait end whose object knows only that its source is not ready: flux
+// reconcile, create and resume end like this.
+func TestTheSourceIsNamed(t *testing.T) {
+	t.Parallel()
 	server := clitest.New(t)
-	k := kinds.Kustomization
-	server.Serve(clitest.Served{Group: k.Group, Version: k.Version, Plural: k.Plural, Kind: k.Kind})
-	server.Add(t, withStatus(t, object, "{}"))
+	for _, k := range []*kinds.Kind{kinds.Kustomization, kinds.GitRepository} {
+		server.Serve(clitest.Served{Group: k.Group, Version: k.Version, Plural: k.Plural, Kind: k.Kind})
+	}
+	app := withStatus(t, annotated, `{"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "False", "observedGeneration": 2, "message": "source not found"}]}`)
+	app.Object["spec"] = map[string]any{"sourceRef": map[string]any{"kind": "GitRepository", "name": "fleet", "namespace": "other"}}
+	fleet := withStatus(t, `{"metadata": {"name": "fleet", "namespace": "other"}}`, `{"conditions": [{"type": "Ready", "status": "False", "message": "no branch main"}]}`)
+	fleet.Object["apiVersion"], fleet.Object["kind"] = "source.toolkit.fluxcd.io/v1", "GitRepository"
+	server.Add(t, app)
+	server.Add(t, fleet)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var said bytes.Buffer
+	_, err := Wait(ctx, connect(t, server), ui.NewLog(&said), kinds.Kustomization, "ns", "app", Observed)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(said.String(), "GitRepository fleet, which it needs, is not ready: no branch main\n") {
+		t.Errorf("%v\n%s", err, &said)
+	}
+}
+
+func connect(t *testing.T, server *clitest.Server) *cluster.Client {
+	t.Helper()
 	cfg, err := (&cluster.Flags{Kubeconfig: server.Kubeconfig(t), QPS: -1}).RESTConfig()
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +143,16 @@ func runStages(t *testing.T, object string, stages []stage) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func runStages(t *testing.T, object string, stages []stage) {
+	t.Helper()
+	server := clitest.New(t)
+	k := kinds.Kustomization
+	server.Serve(clitest.Served{Group: k.Group, Version: k.Version, Plural: k.Plural, Kind: k.Kind})
+	server.Add(t, withStatus(t, object, "{}"))
+	c := connect(t, server)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	looked := make(chan struct{}, 100)
