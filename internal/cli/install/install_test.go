@@ -3,6 +3,8 @@ package install_test
 import (
 	"bytes"
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,6 +12,41 @@ import (
 	"github.com/gitops-toolkit/flux/internal/cli/clitest"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 )
+
+// TestUninstallFails: what nobody answers, or nobody may do, is not finished.
+func TestUninstallFails(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBECONFIG", "/nonexistent")
+	forbidding := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/version" { // which everybody may ask who is let in
+			_, _ = w.Write([]byte(`{"major": "1", "minor": "37", "gitVersion": "v1.37.0"}`))
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "jo may not"}`))
+	}))
+	defer forbidding.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for name, c := range map[string]struct {
+		server string
+		lines  []string
+	}{
+		"nobody answers":   {gone.URL, []string{"✗ ", "connection refused"}},
+		"all is forbidden": {forbidding.URL, []string{"✗ list deployments: jo may not\n", "✗ Namespace/flux-system not deleted: jo may not\n", "✗ uninstall is not finished: "}},
+	} {
+		code, _, stderr := flux("", "uninstall", "--silent", "--server", c.server, "--timeout=60s")
+		if code != 1 || strings.Contains(stderr, "✔ uninstall finished") {
+			t.Errorf("%s: exit %d\n%s", name, code, stderr)
+		}
+		for _, line := range c.lines {
+			if !strings.Contains(stderr, line) {
+				t.Errorf("%s: %q is missing in\n%s", name, line, stderr)
+			}
+		}
+	}
+}
 
 // cluster is an API server in memory on which something is installed already, as the labels of a
 // definition tell.

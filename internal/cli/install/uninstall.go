@@ -206,7 +206,7 @@ func (u *uninstaller) awaitStop(ctx context.Context, ours cluster.ListOptions) {
 	defer cancel()
 	for {
 		left, err := cluster.All[metav1.PartialObjectMetadata](ctx, u.client, kinds.Deployments, ours)
-		if err == nil && len(left) == 0 {
+		if err == nil && len(left) == 0 || apierrors.IsForbidden(err) { // the latter has been told
 			return
 		}
 		select {
