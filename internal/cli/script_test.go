@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("PATH", withoutPlugins(env.Getenv("PATH")))
 			env.Setenv("DOCKER_CONFIG", env.WorkDir)
 			env.Setenv("FLUXCD_PLUGINS", filepath.Join(env.WorkDir, "plugins"))
 			return nil
@@ -60,6 +62,15 @@ func TestScripts(t *testing.T) {
 			"web":       serveFiles(t),
 		},
 	})
+}
+
+// withoutPlugins leaves out of a PATH where flux would find programs that are no part of a script.
+func withoutPlugins(path string) string {
+	dirs := slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool {
+		plugins, _ := filepath.Glob(filepath.Join(dir, "flux-*"))
+		return len(plugins) > 0
+	})
+	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
 // onCluster gives the script a namespace of the sandbox.
