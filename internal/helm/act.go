@@ -13,6 +13,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/helm/action"
 	"github.com/gitops-toolkit/flux/internal/helm/release"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
 // Reasons of conditions and events.
@@ -192,6 +193,9 @@ func (a *attempt) releaseFailed(kind string, err error) *kernel.Outcome {
 		return a.cancelled()
 	}
 	message := fmt.Sprintf("Helm %s failed for release %s/%s with chart %s@%s: %s", kind, a.runner.Namespace, a.runner.Name, a.chartName, a.version, err)
+	if advice := refusal.Advice(err.Error()); advice != "" {
+		message += "; " + advice
+	}
 	a.set(helmv2.ReleasedCondition, metav1.ConditionFalse, names[kind].failed, message)
 	a.req.Event(kernel.Warning(names[kind].failed, a.withLog(message), a.metadata()))
 	status.Failures++

@@ -78,6 +78,19 @@ func TestGates(t *testing.T) {
 	}
 }
 
+// What the server refuses of a chart comes with what to do about it, behind the words of upstream.
+func TestRefusalSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.source("demo", "1.0.0", demo("1.0.0", map[string]string{"templates/quoted.yaml": "apiVersion: apps/v1\nkind: Deployment\n" +
+		"metadata: {name: quoted}\nspec: {replicas: \"two\", selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}\n"}))
+	l.create("app")
+	_, message := l.failed("app", "InstallFailed")
+	if !strings.Contains(message, "expected numeric") || !strings.HasSuffix(message, "; write spec.replicas as a number, without quotes") {
+		t.Errorf("Ready says %q", message)
+	}
+}
+
 // A chart of another name is another release, or an upgrade where the spec says so.
 func TestChartNameChange(t *testing.T) {
 	t.Parallel()
