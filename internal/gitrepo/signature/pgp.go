@@ -9,6 +9,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
@@ -18,20 +19,34 @@ type pgpKey struct{ entity *openpgp.Entity }
 // maxKeys bounds what one file of keys may hold.
 const maxKeys = 1 << 20
 
-// AddPGP trusts the keys of an armoured key ring. What cannot be read is told when no key made a signature.
+// AddPGP trusts the keys of an armoured key ring, or of several in one file. What cannot be read is told when no key
+// made a signature.
 func (k *Keys) AddPGP(name string, ring []byte) {
 	if len(ring) > maxKeys {
 		k.errs = append(k.errs, fmt.Errorf("key '%s' is larger than %d bytes", name, maxKeys))
 		return
 	}
-	list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(ring))
-	if err != nil {
-		k.errs = append(k.errs, fmt.Errorf("key '%s' is not an armoured OpenPGP key ring: %w", name, err))
-		return
+	for _, block := range blocks(ring) {
+		list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(block))
+		if err != nil {
+			k.errs = append(k.errs, fmt.Errorf("key '%s' is not an armoured OpenPGP key ring: %w", name, err))
+		}
+		for _, e := range list {
+			k.pgp = append(k.pgp, pgpKey{e})
+		}
 	}
-	for _, e := range list {
-		k.pgp = append(k.pgp, pgpKey{e})
+}
+
+// blocks takes apart what "cat" put together. A file without any armour is one block, which cannot be read.
+func blocks(ring []byte) (list [][]byte) {
+	begin := []byte("-----BEGIN PGP ")
+	for _, rest := range bytes.Split(ring, begin)[1:] {
+		list = append(list, append(bytes.Clone(begin), rest...))
 	}
+	if list == nil {
+		list = [][]byte{ring}
+	}
+	return list
 }
 
 func (k Keys) verifyPGP(s Signed) (string, error) {
@@ -44,6 +59,9 @@ func (k Keys) verifyPGP(s Signed) (string, error) {
 		ring = append(ring, key.entity)
 	}
 	signer, err := openpgp.CheckDetachedSignature(ring, bytes.NewReader(s.Payload), block.Body, &packet.Config{})
+	if errors.Is(err, pgperrors.ErrKeyExpired) {
+		return "", fmt.Errorf("%w: %w", ErrExpired, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}

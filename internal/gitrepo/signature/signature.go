@@ -18,6 +18,8 @@ var (
 	ErrUnsigned = errors.New("it is not signed")
 	// ErrUntrusted is wrapped when no key that is trusted made the signature.
 	ErrUntrusted = errors.New("no trusted key made the signature")
+	// ErrExpired is wrapped when a trusted key made the signature, but has expired since.
+	ErrExpired = errors.New("the trusted key that made the signature has expired")
 	// ErrPassphrase is wrapped when a private key stays locked.
 	ErrPassphrase = errors.New("the passphrase does not unlock it")
 	// ErrMalformed is wrapped when a signature or an object cannot be read.

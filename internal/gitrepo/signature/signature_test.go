@@ -36,8 +36,7 @@ func TestSignaturesOfGit(t *testing.T) {
 	t.Parallel()
 	jo, eve := signing.New(t, "ed25519"), signing.New(t, "ed25519")
 	var both, pgp, ssh, other signature.Keys
-	both.AddPGP("eve.asc", eve.PGP)
-	both.AddPGP("jo.asc", jo.PGP)
+	both.AddPGP("team.asc", append(append([]byte("Eve and Jo\n"), eve.PGP...), jo.PGP...))
 	both.AddSSH("jo.sshpub", append([]byte("# team\n\n"), jo.SSH...))
 	pgp.AddPGP("jo.asc", jo.PGP)
 	ssh.AddSSH("jo.sshpub", jo.SSH)
@@ -117,6 +116,27 @@ func TestOtherPurposes(t *testing.T) {
 		if _, err := keys.Verify(signature.Signed{Kind: signature.SSH, Signature: []byte(text)}); !errors.Is(err, signature.ErrMalformed) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// TestExpired tells an expired key from one that nobody trusts: what helps is another.
+func TestExpired(t *testing.T) {
+	t.Parallel()
+	jo := signing.New(t, "ed25519")
+	file := filepath.Join(t.TempDir(), "payload")
+	must(t, os.WriteFile(file, []byte("tree a\n"), 0o600))
+	gpg := func(when string, args ...string) {
+		jo.Run("gpg", append([]string{"--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", "--faked-system-time", when}, args...)...)
+	}
+	gpg("20200101T000000", "--quick-gen-key", "Old <old@example.com>", "ed25519", "sign", "1y")
+	gpg("20200601T000000", "--armor", "--detach-sign", "--local-user", "old@example.com", file)
+	sig, err := os.ReadFile(file + ".asc")
+	must(t, err)
+	var keys signature.Keys
+	keys.AddPGP("old.asc", []byte(jo.Run("gpg", "--armor", "--export", "old@example.com")))
+	_, err = keys.Verify(signature.Signed{Kind: signature.OpenPGP, Payload: []byte("tree a\n"), Signature: sig})
+	if !errors.Is(err, signature.ErrExpired) || errors.Is(err, signature.ErrUntrusted) {
+		t.Errorf("a signature by a key that has expired: %v", err)
 	}
 }
 
