@@ -82,3 +82,11 @@ func (r Reader) Proxy(ctx context.Context, field string, ref *meta.LocalObjectRe
 
 // NameOf a Secret, with its namespace.
 func NameOf(s *corev1.Secret) string { return s.Namespace + "/" + s.Name }
+
+// ProxyName says where the proxy is set: in the Secret that ref names, or for the whole controller.
+func ProxyName(namespace string, ref *meta.LocalObjectReference) string {
+	if ref == nil {
+		return "the proxy in the controller's environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"
+	}
+	return fmt.Sprintf("the proxy in the Secret '%s/%s'", namespace, ref.Name)
+}

@@ -400,7 +400,7 @@ func TestSocksProxy(t *testing.T) {
 		}
 	}
 	remote := Remote{URL: srv.SSHURL("fleet"), Auth: Auth{Identity: key, KnownHosts: srv.KnownHosts()}, Proxy: &url.URL{Scheme: "http", Host: addr}}
-	if _, err := store.Resolve(patient(t), remote, Reference{}); !errors.Is(err, ErrCredentials) {
+	if _, err := store.Resolve(patient(t), remote, Reference{}); !errors.Is(err, ErrProxy) {
 		t.Errorf("an HTTP proxy for SSH: %v", err)
 	}
 }

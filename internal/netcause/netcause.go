@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
+	"strings"
 )
 
 // Cause is why a connection did not come about.
@@ -31,6 +33,8 @@ const (
 	Refused
 	// Unreachable: the server cannot be reached.
 	Unreachable
+	// Proxy: the proxy on the way to the server cannot be reached, or opens no way.
+	Proxy
 )
 
 // Of returns why a connection did not come about.
@@ -40,7 +44,9 @@ func Of(err error) Cause {
 	var invalid x509.CertificateInvalidError
 	var dns *net.DNSError
 	var op *net.OpError
-	switch {
+	switch isOp := errors.As(err, &op); {
+	case isOp && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks ")): // As net/http names them.
+		return Proxy
 	case errors.As(err, &authority):
 		return Authority
 	case errors.As(err, &host):
@@ -53,10 +59,12 @@ func Of(err error) Cause {
 		return NoSuchHost
 	case errors.Is(err, context.DeadlineExceeded):
 		return Timeout
-	case errors.As(err, &op) && op.Op == "remote error": // An alert of TLS, which has no type.
+	case isOp && op.Op == "remote error": // An alert of TLS, which has no type.
 		return Refused
-	case errors.As(err, &op):
+	case isOp:
 		return Unreachable
+	case err != nil && strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)): // It has no type.
+		return Proxy
 	}
 	return Unknown
 }
@@ -77,6 +85,8 @@ func (c Cause) Explain(server string) string {
 		return "the " + server + " did not answer in time"
 	case Unreachable:
 		return "the " + server + " cannot be reached"
+	case Proxy:
+		return "the proxy on the way to the " + server + " cannot be reached, or does not let us through"
 	}
 	return ""
 }

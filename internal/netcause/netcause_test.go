@@ -25,6 +25,10 @@ func TestOf(t *testing.T) {
 		{fmt.Errorf("%w: %w", context.DeadlineExceeded, &net.OpError{Op: "read", Err: errors.New("i/o")}), Timeout},
 		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, Refused},
 		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, Unreachable},
+		// What happened on the way to a proxy says nothing about the server.
+		{&net.OpError{Op: "proxyconnect", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Name: "a"}}}, Proxy},
+		{&net.OpError{Op: "socks connect", Err: errors.New("username/password authentication failed")}, Proxy},
+		{errors.New("Proxy Authentication Required"), Proxy},
 	} {
 		if got := Of(fmt.Errorf("GET https://a: %w", tt.err)); got != tt.want {
 			t.Errorf("%v: cause %d, want %d", tt.err, got, tt.want)

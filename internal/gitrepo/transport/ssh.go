@@ -81,7 +81,7 @@ func sshProxy(u *url.URL) (func(ctx context.Context, network, addr string) (net.
 		return proxy.Dial, nil
 	}
 	if u.Scheme != "socks5" && u.Scheme != "socks5h" {
-		return nil, fmt.Errorf("%w: Git over SSH needs a socks5 proxy, not %s", ErrCredentials, u.Scheme)
+		return nil, fmt.Errorf("%w: Git over SSH needs one of the scheme socks5, not %s", ErrProxy, u.Scheme)
 	}
 	p, err := proxy.FromURL(u, &net.Dialer{})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	imagev1 "github.com/gitops-toolkit/flux/api/image/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
@@ -53,6 +54,8 @@ func next(obj *imagev1.ImageRepository, err error) string {
 		return "give the registry a certificate that is valid"
 	case cause == netcause.Refused:
 		return "the registry wants another client certificate: see spec.certSecretRef"
+	case cause == netcause.Proxy:
+		return "check spec.image, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case cause == netcause.Unreachable:
 		return "check spec.image, and that the host can be reached from the cluster"
 	}

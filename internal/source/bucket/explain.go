@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/retryafter"
 )
@@ -72,6 +73,8 @@ func next(obj *sourcev1.Bucket, err error) string {
 		return "check spec.endpoint, or give the storage a certificate for it"
 	case cause == netcause.Expired, cause == netcause.Invalid:
 		return "give the storage a certificate that is valid"
+	case cause == netcause.Proxy:
+		return "check " + endpointField(obj, err) + ", and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case cause == netcause.NoSuchHost:
 		return "check " + endpointField(obj, err)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):

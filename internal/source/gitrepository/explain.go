@@ -8,6 +8,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/auth"
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
 	"github.com/gitops-toolkit/flux/internal/gitrepo/credentials"
@@ -58,22 +59,14 @@ func nextOfAccess(obj *sourcev1.GitRepository, err error) string {
 		return "check spec.url; many servers also answer so when credentials are missing"
 	case errors.Is(err, gitrepo.ErrRedirect):
 		return "set spec.url to the address where the repository is now"
-	case errors.Is(err, gitrepo.ErrProxy):
-		return "check spec.url, and " + proxyName(obj)
+	case errors.Is(err, gitrepo.ErrProxy), netcause.Of(err) == netcause.Proxy:
+		return "check spec.url, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case errors.Is(err, gitrepo.ErrBusy):
 		return "the next attempt follows by itself; if it goes on, look at the server of spec.url"
 	case errors.Is(err, gitrepo.ErrHostKey):
 		return fmt.Sprintf("if the key is right, add it to '%s' in the Secret '%s'", credentials.KnownHosts, secret)
 	}
 	return nextOfConnection(obj, netcause.Of(err))
-}
-
-// proxyName is where the proxy of obj is set.
-func proxyName(obj *sourcev1.GitRepository) string {
-	if ref := obj.Spec.ProxySecretRef; ref != nil {
-		return fmt.Sprintf("the proxy in the Secret '%s/%s'", obj.Namespace, ref.Name)
-	}
-	return "the proxy in the controller's environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"
 }
 
 // nextOfContent is what to do when the repository does not have what is wanted.

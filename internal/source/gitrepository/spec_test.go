@@ -3,6 +3,7 @@ package gitrepository
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -83,6 +84,7 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		{"no branch was named, and the default is not there", plain, gitrepo.ErrReference, "; spec.ref is not set; set spec.ref.branch to the branch that you mean"},
 		{"a proxy of the environment", plain, gitrepo.ErrProxy, "; check spec.url, and the proxy in the controller's environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"},
 		{"a proxy of its own", proxied, gitrepo.ErrProxy, "; check spec.url, and the proxy in the Secret 'ns/way'"},
+		{"a proxy that is down", proxied, &net.OpError{Op: "proxyconnect", Err: errors.New("refused")}, "; check spec.url, and the proxy in the Secret 'ns/way'"},
 		{"a server that is down", plain, gitrepo.ErrBusy, "; the next attempt follows by itself; if it goes on, look at the server of spec.url"},
 		{"no such tag", with(&sourcev1.GitRepositoryRef{Tag: "v9", SemVer: "1.x", Branch: "main"}, ""), gitrepo.ErrReference, "; check spec.ref.tag"},
 		{"no such name, which wins over a tag", with(&sourcev1.GitRepositoryRef{Name: "refs/x", Tag: "v9"}, ""), gitrepo.ErrReference, "; check spec.ref.name"},

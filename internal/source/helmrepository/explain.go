@@ -8,6 +8,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/netcause"
@@ -47,6 +48,9 @@ func next(obj *sourcev1.HelmRepository, status *repo.StatusError, err error) str
 func nextOf(obj *sourcev1.HelmRepository, cause netcause.Cause) string {
 	if cause == netcause.Timeout {
 		return fmt.Sprintf("; check that it can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
+	}
+	if cause == netcause.Proxy {
+		return "; check spec.url, and " + access.ProxyName(obj.Namespace, nil)
 	}
 	return "; check spec.url and spec.certSecretRef"
 }

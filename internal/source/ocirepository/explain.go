@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/access"
 	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
 )
@@ -57,6 +58,8 @@ func next(obj *sourcev1.OCIRepository, err error) string {
 		return fmt.Sprintf("check that the registry can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
 	case cause == netcause.Refused:
 		return "the registry wants another client certificate: see spec.certSecretRef"
+	case cause == netcause.Proxy:
+		return "check spec.url, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case cause == netcause.Unreachable:
 		return "check spec.url, and that the host can be reached from the cluster"
 	}

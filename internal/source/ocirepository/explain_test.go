@@ -32,6 +32,8 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		return o
 	}
 	plain := with(sourcev1.OCIRepositoryRef{Tag: "v1"}, "")
+	proxied := with(sourcev1.OCIRepositoryRef{}, "")
+	proxied.Spec.ProxySecretRef = &meta.LocalObjectReference{Name: "way"}
 	for _, tc := range []struct {
 		reason string
 		obj    *sourcev1.OCIRepository
@@ -52,6 +54,8 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		{"an old certificate", plain, x509.CertificateInvalidError{Reason: x509.Expired}, "; give the registry a certificate that is valid"},
 		{"no such host", plain, &net.DNSError{Name: "h"}, "; the host of the registry is not known; check spec.url"},
 		{"no answer", plain, context.DeadlineExceeded, "; the registry did not answer in time; check that the registry can be reached from the cluster, or raise spec.timeout (1m0s)"},
+		{"a proxy that is down", proxied, &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
+			"; the proxy on the way to the registry cannot be reached, or does not let us through; check spec.url, and the proxy in the Secret 'ns/way'"},
 		{"nobody there", plain, &net.OpError{Op: "dial", Err: errors.New("refused")}, "; the registry cannot be reached; check spec.url, and that the host can be reached from the cluster"},
 	} {
 		cause := fmt.Errorf("cause: %w", tc.err)
