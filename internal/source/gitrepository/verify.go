@@ -60,14 +60,15 @@ func unverified(reason string, err error) *attempt.Failure {
 	return &attempt.Failure{Condition: sourcev1.SourceVerifiedCondition, Status: metav1.ConditionFalse, Reason: reason, Err: err}
 }
 
-// unproven tells whether the artifact has not been verified as the spec asks for.
+// unproven tells whether the artifact has not been verified as the spec asks for. A spec that has changed may name other
+// keys.
 func unproven(obj *sourcev1.GitRepository) bool {
 	want, have := verifyMode(obj), obj.Status.SourceVerificationMode
 	if want == "" {
 		return false
 	}
 	c := obj.Status.Conditions.Get(sourcev1.SourceVerifiedCondition)
-	if c == nil || c.Status != metav1.ConditionTrue || have == nil {
+	if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration < obj.Generation || have == nil {
 		return true
 	}
 	return *have != want && *have != sourcev1.VerifyTagAndHEAD
@@ -109,6 +110,8 @@ func (p *poll) untrusted(f *attempt.Failure) *attempt.Failure {
 	case f.Reason == sourcev1.InvalidGitObjectReason: // It says so itself.
 	case errors.Is(f.Err, signature.ErrUnsigned):
 		f.Err = fmt.Errorf("%w; sign it with a key of the Secret '%s'", f.Err, secret)
+	case errors.Is(f.Err, signature.ErrExpired):
+		f.Err = fmt.Errorf("%w; have it renewed, and put the new public key into the Secret '%s'", f.Err, secret)
 	case errors.Is(f.Err, signature.ErrUntrusted):
 		f.Err = fmt.Errorf("%w; if the signer is to be trusted, add the public key to the Secret '%s'", f.Err, secret)
 	}

@@ -68,6 +68,14 @@ func TestVerification(t *testing.T) {
 	})
 	l.verified(obj, "TagAndHEAD", tagLine+commitLine)
 
+	eve := signing.New(t, "ed25519")
+	l.secret("others", map[string]string{meta.WatchLabel: "Enabled"}, map[string]string{"eve.asc": string(eve.PGP)})
+	l.patch("tag", `{"spec":{"verify":{"secretRef":{"name":"others"}}}}`)
+	obj, message = l.failed("tag", "InvalidTagSignature")
+	if !strings.Contains(message, "no trusted key made the signature") || obj.Status.Artifact == nil {
+		t.Errorf("keys of somebody else took the place of those that were trusted: %q, %+v", message, obj.Status)
+	}
+
 	for name, tc := range map[string]struct{ reason, message, tag string }{
 		"light":    {"InvalidGitObject", "cannot verify tag 'light': it has no tag object", "light"},
 		"unsigned": {"InvalidGitObject", "cannot verify tag 'v0.1.0@", "v0.1.0"},
