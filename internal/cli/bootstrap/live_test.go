@@ -138,14 +138,16 @@ func (l *lab) deployment(name string) *appsv1.Deployment {
 }
 
 // TestBootstrapGit bootstraps over SSH into an empty repository, again without a change, with a
-// customisation, and has the cluster upgrade itself from Git to another executable.
+// customisation, and has the cluster upgrade itself from Git to another executable and follow
+// another branch.
 func TestBootstrapGit(t *testing.T) {
 	l := newLab(t)
 	private, public, err := git.NewSSHKey("ed25519", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := git.Start(git.Options{Root: filepath.Join(l.dir, "git"), SSH: git.AnyPort, AuthorizedKeys: public})
+	door := &gate{public: public}
+	server, err := git.Start(git.Options{Root: filepath.Join(l.dir, "git"), SSH: git.AnyPort, AuthorizeKey: door.open})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +189,7 @@ func TestBootstrapGit(t *testing.T) {
 		t.Errorf("the kustomization.yaml was overwritten:\n%s", text)
 	}
 	l.upgrade(repo)
+	l.moves(repo, door, args)
 }
 
 // layout checks the files that upstream's users know.

@@ -106,6 +106,8 @@ type run struct {
 	objects []*unstructured.Unstructured
 	// kept says that the Secret of an earlier run was kept.
 	kept bool
+	// held is the source that the cluster leaves alone until it has moved.
+	held *unstructured.Unstructured
 }
 
 // Check refuses, before anything is done, to move a cluster to another directory.
@@ -133,12 +135,12 @@ func Run(ctx context.Context, client *apply.Client, log Log, o Options) error {
 	}
 	defer tree.close()
 	r := &run{Options: o, log: log, client: client, tree: tree}
-	for _, step := range []func(context.Context) error{tree.clone, r.components, r.secret, r.sync} {
+	for _, step := range []func(context.Context) error{tree.clone, r.components, r.secret, r.sync, r.health} {
 		if err := step(ctx); err != nil {
-			return err
+			return r.release(ctx, err)
 		}
 	}
-	return r.health(ctx)
+	return r.release(ctx, nil)
 }
 
 // health waits for all that should be well now, and tells of everything that is not.

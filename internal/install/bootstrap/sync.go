@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitops-toolkit/flux/internal/gitrepo"
-	"github.com/gitops-toolkit/flux/internal/install"
 )
 
 const (
@@ -42,8 +41,8 @@ func (r *run) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := install.Apply(ctx, r.client, objects); err != nil {
-		return fmt.Errorf("failed to apply sync manifests: %w", err)
+	if err := r.applySync(ctx, objects); err != nil {
+		return err
 	}
 	r.log.Successf("reconciled sync configuration")
 	return nil
