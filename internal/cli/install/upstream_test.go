@@ -34,8 +34,9 @@ const differences = "../../../api/differences.txt"
 
 // TestUpstreamsBundle installs upstream's bundle with nothing but the names of the images replaced: its
 // definitions, roles, arguments and tags. All controllers work under them, are refused nothing, and do not
-// write again and again what those definitions drop.
+// write again and again what those definitions drop. From there it follows docs/migration.md to our bundle and back.
 func TestUpstreamsBundle(t *testing.T) {
+	useVersionOfBinaries(t)
 	l := newLab(t)
 	program, err := filepath.Abs(filepath.Join(os.Getenv("FLUX_TEST_BIN"), "flux-controller"))
 	if err != nil {
@@ -77,10 +78,11 @@ func TestUpstreamsBundle(t *testing.T) {
 	if _, said := l.flux("check"); !strings.HasSuffix(said, "✔ all checks passed\n") || strings.Contains(said, "⚠️") {
 		t.Errorf("flux check says\n%s", said)
 	}
+	l.migrates(ready)
 }
 
-// installUpstreams applies the bundle as a kustomization.yaml with `images` makes it.
-func (l *lab) installUpstreams() {
+// upstreamsBundle is the text of the bundle, and of a kustomization.yaml that replaces the names of its images.
+func (l *lab) upstreamsBundle() (bundle, kustomization string) {
 	l.Helper()
 	options := install.Defaults(version.Upstream["flux-cli"])
 	options.Registry = "ghcr.io/fluxcd"
@@ -90,7 +92,7 @@ func (l *lab) installUpstreams() {
 		l.Fatal(err)
 	}
 	removed := removedFields(l.T)
-	kustomization := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [bundle.yaml]\nimages:\n"
+	kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n"
 	for _, obj := range objects {
 		switch obj.GetKind() {
 		case "CustomResourceDefinition":
@@ -108,13 +110,20 @@ func (l *lab) installUpstreams() {
 			l.Errorf("%s lists %s, which no definition has", differences, key)
 		}
 	}
-	var bundle bytes.Buffer
-	if err := install.Write(&bundle, objects, options); err != nil {
+	var text bytes.Buffer
+	if err := install.Write(&text, objects, options); err != nil {
 		l.Fatal(err)
 	}
+	return text.String(), kustomization
+}
+
+// installUpstreams applies the bundle as the kustomization.yaml makes it.
+func (l *lab) installUpstreams() {
+	l.Helper()
+	bundle, kustomization := l.upstreamsBundle()
 	dir := l.TempDir()
-	for name, text := range map[string][]byte{"bundle.yaml": bundle.Bytes(), "kustomization.yaml": []byte(kustomization)} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+	for name, text := range map[string]string{"bundle.yaml": bundle, "kustomization.yaml": kustomization + "resources: [bundle.yaml]\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			l.Fatal(err)
 		}
 	}
@@ -133,7 +142,7 @@ func (l *lab) installUpstreams() {
 	if _, err := install.Apply(l.Context(), client, built.Objects); err != nil {
 		l.Fatal(err)
 	}
-	for _, name := range options.Components {
+	for _, name := range slices.Concat(install.DefaultComponents, install.ExtraComponents) {
 		if err := install.WaitReady(l.Context(), client, namespace, name); err != nil {
 			l.Fatalf("%s: %v", name, err)
 		}
