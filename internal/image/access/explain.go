@@ -39,6 +39,8 @@ func Explain(obj *imagev1.ImageRepository, err error) error {
 // upstream's as a whole, and it names the repository.
 func next(obj *imagev1.ImageRepository, err error) string {
 	switch cause := netcause.Of(err); {
+	case cause == netcause.Proxy:
+		return "check spec.image, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case errors.Is(err, registry.ErrAuthentication):
 		if ref := obj.Spec.SecretRef; ref != nil {
 			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", obj.Namespace+"/"+ref.Name)
@@ -54,8 +56,6 @@ func next(obj *imagev1.ImageRepository, err error) string {
 		return "give the registry a certificate that is valid"
 	case cause == netcause.Refused:
 		return "the registry wants another client certificate: see spec.certSecretRef"
-	case cause == netcause.Proxy:
-		return "check spec.image, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case cause == netcause.Unreachable:
 		return "check spec.image, and that the host can be reached from the cluster"
 	}

@@ -30,6 +30,8 @@ func explain(obj *sourcev1.OCIRepository, err error) error {
 // upstream's as a whole, and it names the repository.
 func next(obj *sourcev1.OCIRepository, err error) string {
 	switch cause := netcause.Of(err); {
+	case cause == netcause.Proxy:
+		return "check spec.url, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case errors.Is(err, registry.ErrAuthentication):
 		if ref := obj.Spec.SecretRef; ref != nil {
 			return fmt.Sprintf("check the login in the Secret '%s', and what it is allowed", obj.Namespace+"/"+ref.Name)
@@ -58,8 +60,6 @@ func next(obj *sourcev1.OCIRepository, err error) string {
 		return fmt.Sprintf("check that the registry can be reached from the cluster, or raise spec.timeout (%s)", obj.GetTimeout())
 	case cause == netcause.Refused:
 		return "the registry wants another client certificate: see spec.certSecretRef"
-	case cause == netcause.Proxy:
-		return "check spec.url, and " + access.ProxyName(obj.Namespace, obj.Spec.ProxySecretRef)
 	case cause == netcause.Unreachable:
 		return "check spec.url, and that the host can be reached from the cluster"
 	}

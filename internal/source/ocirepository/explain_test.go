@@ -56,6 +56,8 @@ func TestExplainNamesTheNextStep(t *testing.T) {
 		{"no answer", plain, context.DeadlineExceeded, "; the registry did not answer in time; check that the registry can be reached from the cluster, or raise spec.timeout (1m0s)"},
 		{"a proxy that is down", proxied, &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
 			"; the proxy on the way to the registry cannot be reached, or does not let us through; check spec.url, and the proxy in the Secret 'ns/way'"},
+		{"a proxy that wants to know who we are", proxied, fmt.Errorf("%w: 407 Proxy Authentication Required", registry.ErrAuthentication),
+			"; the proxy on the way to the registry cannot be reached, or does not let us through; check spec.url, and the proxy in the Secret 'ns/way'"},
 		{"nobody there", plain, &net.OpError{Op: "dial", Err: errors.New("refused")}, "; the registry cannot be reached; check spec.url, and that the host can be reached from the cluster"},
 	} {
 		cause := fmt.Errorf("cause: %w", tc.err)
