@@ -78,7 +78,7 @@ func (p *poll) look(ctx context.Context, f *found) *attempt.Failure {
 	}
 	f.revision = rev.String()
 	same := f.Artifact != nil && current(p.obj, rev, p.includes)
-	if same && !unproven(p.obj) {
+	if same && !p.unproven() {
 		return p.shelf(p.obj).Offer(ctx, p.req, &f.Found)
 	}
 	p.outdate(f)

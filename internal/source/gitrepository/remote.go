@@ -24,6 +24,16 @@ type known struct {
 	versions string
 	remote   gitrepo.Remote
 	until    time.Time // zero if its credentials do not age
+	// trusted is the version of the public keys that the artifact was verified with, "" if that is not known (verify.go).
+	trusted string
+}
+
+// remembered is what is known of the object, nothing at first.
+func remembered(req *request) known {
+	if k, ok := req.Memory().(*known); ok {
+		return *k
+	}
+	return known{}
 }
 
 // secretNames are the Secrets that the object names.
@@ -43,7 +53,8 @@ func (c *controller) versions(obj *sourcev1.GitRepository) (text string, ok bool
 // remote builds the remote, or takes the one of the last time if nothing that it is built from has changed.
 func (c *controller) remote(ctx context.Context, req *request) (gitrepo.Remote, *attempt.Failure) {
 	versions, ok := c.versions(req.Object)
-	if k, found := req.Memory().(*known); ok && found && k.versions == versions && (k.until.IsZero() || time.Now().Before(k.until)) {
+	k := remembered(req)
+	if ok && k.versions == versions && (k.until.IsZero() || time.Now().Before(k.until)) {
 		return k.remote, nil
 	}
 	git := access.Git{Secrets: c.configs, Accounts: c.accounts, Tokens: c.Tokens, Clouds: c.Clouds, DefaultAccount: c.fallback}
@@ -55,7 +66,7 @@ func (c *controller) remote(ctx context.Context, req *request) (gitrepo.Remote, 
 		return r, attempt.Fetch(sourcev1.AuthenticationFailedReason, err)
 	}
 	if ok {
-		req.Remember(&known{versions: versions, remote: r, until: until})
+		req.Remember(&known{versions: versions, remote: r, until: until, trusted: k.trusted})
 	}
 	return r, nil
 }

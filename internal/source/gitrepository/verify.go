@@ -62,7 +62,8 @@ func unverified(reason string, err error) *attempt.Failure {
 
 // unproven tells whether the artifact has not been verified as the spec asks for. A spec that has changed may name other
 // keys.
-func unproven(obj *sourcev1.GitRepository) bool {
+func (p *poll) unproven() bool {
+	obj := p.obj
 	want, have := verifyMode(obj), obj.Status.SourceVerificationMode
 	if want == "" {
 		return false
@@ -71,7 +72,30 @@ func unproven(obj *sourcev1.GitRepository) bool {
 	if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration < obj.Generation || have == nil {
 		return true
 	}
-	return *have != want && *have != sourcev1.VerifyTagAndHEAD
+	return *have != want && *have != sourcev1.VerifyTagAndHEAD || p.otherKeys()
+}
+
+// otherKeys tells whether the Secret with the keys has changed since the artifact was verified. After a restart the
+// condition is believed: a Secret that changed meanwhile acts with the next revision.
+func (p *poll) otherKeys() bool {
+	before, now := remembered(p.req).trusted, p.keysVersion()
+	if before == "" {
+		p.trust(now)
+	}
+	return before != "" && now != "" && before != now
+}
+
+// keysVersion is the version of the Secret with the keys, "" if the kernel cannot tell.
+func (p *poll) keysVersion() string {
+	text, _ := access.State(p.configs, p.obj.Namespace, "", []string{p.obj.Spec.Verification.SecretRef.Name})
+	return text
+}
+
+// trust remembers the version of the keys that the artifact was verified with.
+func (p *poll) trust(version string) {
+	k := remembered(p.req)
+	k.trusted = version
+	p.req.Remember(&k)
 }
 
 // verify holds the signatures of what was fetched against the keys of the Secret.
@@ -80,6 +104,7 @@ func (p *poll) verify(ctx context.Context, snap *gitrepo.Snapshot) (*verified, *
 	if mode == "" {
 		return nil, nil
 	}
+	version := p.keysVersion() // Before the Secret is read, so that it is never newer than what was read.
 	keys, fail := p.trustedKeys(ctx)
 	if fail != nil {
 		return nil, fail
@@ -99,6 +124,7 @@ func (p *poll) verify(ctx context.Context, snap *gitrepo.Snapshot) (*verified, *
 		}
 		v.message += fmt.Sprintf("\n\t- commit '%s' with key '%s'", snap.Revision().Commit, id)
 	}
+	p.trust(version)
 	p.req.Event(kernel.Trace(meta.SucceededReason, v.message, nil))
 	return v, nil
 }

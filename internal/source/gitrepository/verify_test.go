@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitops-toolkit/flux/api/meta"
@@ -74,6 +75,13 @@ func TestVerification(t *testing.T) {
 	obj, message = l.failed("tag", "InvalidTagSignature")
 	if !strings.Contains(message, "no trusted key made the signature") || obj.Status.Artifact == nil {
 		t.Errorf("keys of somebody else took the place of those that were trusted: %q, %+v", message, obj.Status)
+	}
+	l.secret("changing", map[string]string{meta.WatchLabel: "Enabled"}, map[string]string{"jo.asc": string(jo.PGP)})
+	l.patch("tag", `{"spec":{"verify":{"secretRef":{"name":"changing"}}}}`)
+	l.ready("tag", "v1.0.0@sha1:"+first)
+	l.Patch(&corev1.Secret{}, "changing", `{"data":{"jo.asc":null}}`)
+	if obj, _ := l.failed("tag", "InvalidTagSignature"); obj.Status.Artifact == nil {
+		t.Errorf("the last good artifact is not served any more: %+v", obj.Status)
 	}
 
 	for name, tc := range map[string]struct{ reason, message, tag string }{
