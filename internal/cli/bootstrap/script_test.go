@@ -58,7 +58,7 @@ func TestSessions(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"githost": startHost, "commits": countCommits, "protect": protect, "push": push, "create": create, "gone": l.gone,
-					"codecommit": codeCommit, "holds": holds, "dies": dies, "keys": countKeys, "pretend": l.pretend, "halt": l.halt,
+					"codecommit": codeCommit, "holds": holds, "dies": dies, "keys": countKeys, "private": private, "pretend": l.pretend, "halt": l.halt,
 				},
 			})
 		})
@@ -121,6 +121,13 @@ func countCommits(ts *testscript.TestScript, _ bool, args []string) {
 func countKeys(ts *testscript.TestScript, _ bool, args []string) {
 	if got := ts.Value(host{}).(*host).Keys(args[0], args[1]); fmt.Sprint(len(got)) != args[2] {
 		ts.Fatalf("%s/%s has the deploy keys %v, want %s", args[0], args[1], got, args[2])
+	}
+}
+
+// private fails unless a repository is, or is not: `private OWNER NAME true|false`.
+func private(ts *testscript.TestScript, _ bool, args []string) {
+	if got := ts.Value(host{}).(*host).Private(args[0], args[1]); fmt.Sprint(got) != args[2] {
+		ts.Fatalf("private is %t for %s/%s", got, args[0], args[1])
 	}
 }
 
