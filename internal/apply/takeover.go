@@ -27,6 +27,8 @@ type cleanup struct {
 	ops []jsonOp
 	// leftovers says that labels or annotations are removed.
 	leftovers bool
+	// seen are the entries that it was made from.
+	seen []metav1.ManagedFieldsEntry
 }
 
 // takesOver reports whether the entry belongs to a manager whose fields become ours.
@@ -126,7 +128,7 @@ func (p *pass) takeOver(u *unstructured.Unstructured) *cleanup {
 	leftovers := len(ops) > 1 || ops[0].Op == "remove"
 	// The version makes the patch fail with a Conflict when the object changed meanwhile.
 	version := jsonOp{Op: "replace", Path: "/metadata/resourceVersion", Value: u.GetResourceVersion()}
-	return &cleanup{ops: append(ops, version), leftovers: leftovers}
+	return &cleanup{ops: append(ops, version), leftovers: leftovers, seen: u.GetManagedFields()}
 }
 
 // mergeEntries moves the fields of taken over managers into our own Apply entry.
@@ -182,7 +184,7 @@ func (p *pass) clean(ctx context.Context, v *verdict) error {
 		if err != nil {
 			return err
 		}
-		if v.cleanup = p.takeOver(live); v.cleanup == nil {
+		if v.cleanup = p.takeOver(managed(live, v.cleanup.seen)); v.cleanup == nil {
 			return nil
 		}
 		err = p.patchMetadata(ctx, v.mapping, v.item.ref, v.cleanup.ops)
@@ -194,6 +196,15 @@ func (p *pass) clean(ctx context.Context, v *verdict) error {
 		}
 	}
 	return nil
+}
+
+// managed returns the live object, with the entries that the dry-run saw where it has none: an apply makes up a manager
+// for what it then finds.
+func managed(live *unstructured.Unstructured, seen []metav1.ManagedFieldsEntry) *unstructured.Unstructured {
+	if len(live.GetManagedFields()) == 0 {
+		live.SetManagedFields(seen)
+	}
+	return live
 }
 
 // migrate rewrites the apiVersion of all managedFields entries to the one that is applied, when that

@@ -76,11 +76,11 @@ var edits = []edit{
 		nextSecond()
 		b.applyAs("cm", manager, "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: $NS, labels: {GROUP/name: app, GROUP/namespace: $NS}}, data: {k: x}}")
 	}, Taken, "1 apply", "ANY"},
-	{"managedFields cleared", leftAlone, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"managedFields":[{}]}}`) }, Taken, "1 dry-run, 1 apply, 1 patch", "ANY"},
+	{"managedFields cleared", leftAlone, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"managedFields":[{}]}}`) }, Taken, "1 dry-run, 1 apply, 1 get, 1 patch", "ANY"},
 	{"kubectl replace of a value", putBack, func(b *bench) { b.update("cm", "kubectl-replace", "x", "data", "k") }, Taken, "1 dry-run, 1 apply", "configured: .data.k taken by kubectl-replace at TIME"},
 	{"kubectl apply of another value", putBack, func(b *bench) {
 		b.patch("cm", "kubectl-client-side-apply", `{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}"}},"data":{"k":"x"}}`)
-	}, Taken, "1 dry-run, 1 apply, 1 patch", "configured: .data.k taken by kubectl-client-side-apply at TIME"},
+	}, Taken, "1 dry-run, 1 apply, 1 get, 1 patch", "configured: .data.k taken by kubectl-client-side-apply at TIME"},
 	// Secrets.
 	{"a Secret's value", putBack, func(b *bench) { b.patch("secret", "someone", `{"stringData":{"password":"x"}}`) }, Taken, "1 apply", "configured: .data.password taken by someone at TIME"},
 	{"a key added to a Secret", leftAlone, func(b *bench) { b.patch("secret", "someone", `{"stringData":{"other":"x"}}`) }, InStep, none, none},
@@ -95,7 +95,7 @@ var edits = []edit{
 	{"another owner's labels", putBack, func(b *bench) { b.patch("cm", "someone", `{"metadata":{"labels":{"GROUP/name":"other"}}}`) }, Elsewhere, "1 dry-run, 1 apply", "ANY"},
 	// Fields that are not ours.
 	{"a key added", leftAlone, func(b *bench) { b.patch("cm", "someone", `{"data":{"other":"x"}}`) }, InStep, none, none},
-	{"kubectl edit adds a key", takenOut, func(b *bench) { b.patch("cm", "kubectl-edit", `{"data":{"other":"x"}}`) }, Foreign, "1 dry-run, 1 apply, 1 patch", "configured"},
+	{"kubectl edit adds a key", takenOut, func(b *bench) { b.patch("cm", "kubectl-edit", `{"data":{"other":"x"}}`) }, Foreign, "1 dry-run, 1 apply, 1 get, 1 patch", "configured"},
 	{"a finalizer added", leftAlone, func(b *bench) {
 		b.patch("cm", "someone", `{"metadata":{"finalizers":["example.com/x"]}}`)
 		b.t.Cleanup(func() { b.patch("cm", "someone", `{"metadata":{"finalizers":null}}`) })
@@ -193,7 +193,9 @@ func editIn(b *bench, docs string, e *edit) {
 		view = b.owner.AtInterval()
 	}
 	changes, requests := b.pass(docs, view)
-	if e.requests != "ANY" && requests != e.requests {
+	// A controller that writes the object at the same moment makes the first apply, which names the version, fail.
+	overtaken := e.requests == "1 apply" && requests == "1 dry-run, 2 apply"
+	if e.requests != "ANY" && requests != e.requests && !overtaken {
 		b.t.Errorf("requests %q, want %q", requests, e.requests)
 	}
 	if e.changes != "ANY" && stamp(changes) != e.changes {

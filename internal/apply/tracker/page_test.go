@@ -63,7 +63,7 @@ func (e *edit) spent() string {
 	case none:
 		return "0"
 	case "ANY":
-		return "1 dry-run, 1 apply, 1 patch" // and as many again as the object changes meanwhile
+		return "1 dry-run, 1 apply, 1 get, 1 patch" // and as many again as the object changes meanwhile
 	}
 	return e.requests
 }
