@@ -28,6 +28,8 @@ type cutter struct {
 	in   *bufio.Reader
 	out  sink
 	line int
+	// unended says that the last line has no end, which tells in a block of text.
+	unended bool
 
 	open    scan
 	part    []byte // of the field or entry that is open
@@ -84,7 +86,7 @@ func (c *cutter) next() ([]byte, error) {
 			continue
 		}
 		if errors.Is(err, io.EOF) && len(text)+len(long) > 0 {
-			err = nil
+			err, c.unended = nil, true
 		}
 		if long != nil {
 			text = append(long, text...)
@@ -251,7 +253,10 @@ func (c *cutter) keep(text []byte) error {
 	if len(c.part)+len(text) > maxEntry {
 		return fmt.Errorf("%w: an entry is larger than %d bytes", ErrLimit, maxEntry)
 	}
-	c.part = append(append(c.part, text...), '\n')
+	c.part = append(c.part, text...)
+	if !c.unended {
+		c.part = append(c.part, '\n')
+	}
 	return nil
 }
 

@@ -117,6 +117,7 @@ var shapes = map[string]string{
 	"quotes over lines":  "apiVersion: v1\nentries:\n  a:\n  - name: a\n    description: \"begins\nentries:\n  b:\n  - \\\" ends\"\n    version: 1.0.0\n",
 	"single quotes":      "apiVersion: v1\nentries:\n  'a':\n  - name: 'a'\n    description: 'it''s\n  b: still'\n    version: '1.0.0'\n",
 	"block scalars":      "apiVersion: v1\nentries:\n  a:\n  - name: a\n    description: |\n      - name: no\n        \"version: 2\n\n      entries:\n    version: 1.0.0\n  b:\n  - description: >-\n     folded '\n    name: b\n    version: 1.0.0\n",
+	"a block at the end": "entries: {}\napiVersion: >\n v1",
 	"flow over lines":    "apiVersion: v1\nentries:\n  a:\n  - {name: a, # a comment with ' and ]\n  urls: [\"x]\",\n it's], version: 1.0.0}\n",
 	"unquoted odd":       "apiVersion: v1\nentries:\n  a:\n  - name: a\n    description: it's \"fine\" [here\n    version: 1.0.0\n    appVersion: 1.10\n    deprecated: true\n",
 	"windows lines":      strings.ReplaceAll(plain, "\n", "\r\n"),
