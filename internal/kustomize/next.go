@@ -2,10 +2,8 @@ package kustomize
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -16,6 +14,7 @@ import (
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
@@ -168,14 +167,14 @@ func nextOfCluster(k *kustomizev1.Kustomization, err error) string {
 	if place == "" {
 		return ""
 	}
-	var certificate *tls.CertificateVerificationError
-	var network *net.OpError
-	switch {
+	switch cause := netcause.Of(err); {
 	case apierrors.IsUnauthorized(err):
 		return "the cluster of spec.kubeConfig does not accept the credential: renew it in " + place
-	case errors.As(err, &certificate):
+	case cause == netcause.Refused:
+		return "the cluster of spec.kubeConfig does not accept the client's certificate: renew it in " + place
+	case cause.Untrusted():
 		return "the certificate of the cluster of spec.kubeConfig is not trusted: correct the address or the CA certificate in " + place
-	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
+	case cause != netcause.Unknown:
 		return "the cluster of spec.kubeConfig does not answer: is it up, and is the address right in " + place + "?"
 	}
 	return ""

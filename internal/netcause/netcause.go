@@ -4,6 +4,7 @@ package netcause
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -42,6 +43,7 @@ func Of(err error) Cause {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	var verification *tls.CertificateVerificationError
 	var dns *net.DNSError
 	var op *net.OpError
 	switch isOp := errors.As(err, &op); {
@@ -53,7 +55,7 @@ func Of(err error) Cause {
 		return OtherHost
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return Expired
-	case errors.As(err, &invalid):
+	case errors.As(err, &invalid), errors.As(err, &verification):
 		return Invalid
 	case errors.As(err, &dns):
 		return NoSuchHost
@@ -67,6 +69,11 @@ func Of(err error) Cause {
 		return Proxy
 	}
 	return Unknown
+}
+
+// Untrusted tells whether the server's certificate was not accepted, which no further attempt mends.
+func (c Cause) Untrusted() bool {
+	return c == Authority || c == OtherHost || c == Expired || c == Invalid
 }
 
 // Explain says the cause in a few words for a person; server is what we talked to, such as "registry". It returns ""

@@ -2,6 +2,7 @@ package netcause
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ func TestOf(t *testing.T) {
 		{x509.HostnameError{Host: "a", Certificate: &x509.Certificate{}}, OtherHost},
 		{x509.CertificateInvalidError{Reason: x509.Expired}, Expired},
 		{x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}, Invalid},
+		{&tls.CertificateVerificationError{Err: errors.New("constraint")}, Invalid},
+		{&tls.CertificateVerificationError{Err: x509.HostnameError{Host: "a", Certificate: &x509.Certificate{}}}, OtherHost},
 		// The operation that looked the name up, or that waited, tells less than what happened to it.
 		{&net.OpError{Op: "dial", Err: &net.DNSError{Name: "a"}}, NoSuchHost},
 		{fmt.Errorf("%w: %w", context.DeadlineExceeded, &net.OpError{Op: "read", Err: errors.New("i/o")}), Timeout},

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/netcause"
 )
 
 // ErrNotFound says that the server does not have the artifact any more or not yet.
@@ -190,7 +191,7 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, ref artifact.Ref,
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return !errors.Is(err, errRedirect) && !isTrust(err), fmt.Errorf("failed to download archive: %w", idle.explain(err))
+		return !errors.Is(err, errRedirect) && !netcause.Of(err).Untrusted(), fmt.Errorf("failed to download archive: %w", idle.explain(err))
 	}
 	defer resp.Body.Close() //nolint:errcheck // what was read is verified
 	if resp.StatusCode != http.StatusOK {

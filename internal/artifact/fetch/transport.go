@@ -2,22 +2,11 @@ package fetch
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 )
-
-// isTrust reports whether a connection failed because its peer could not be trusted, which no
-// retry mends.
-func isTrust(err error) bool {
-	var verification *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host)
-}
 
 // idleTimer ends a context when nothing has been read for a while.
 type idleTimer struct {
