@@ -61,7 +61,7 @@ type compared struct {
 	diff   diff
 	// exempt says that the spec leaves the object to others, excluded that it is left to them for this or another reason.
 	exempt, excluded bool
-	ignored          bool // some of its fields may be as others like them
+	paths            [][]string // of the fields that may be as others like them
 	// corrected says that it was put back.
 	corrected bool
 }
@@ -164,8 +164,8 @@ func (a *attempt) compare(ctx context.Context) ([]*compared, error) {
 		if err != nil {
 			return nil, err
 		}
-		paths, whole := pathsFor(rules, o)
-		d.ignored = len(paths) > 0
+		var whole bool
+		d.paths, whole = pathsFor(rules, o)
 		d.exempt = whole || disabled(o)
 		d.excluded = d.exempt
 		d.passed = d.exempt || a.watch.passesOver(d.ref.ID(), a.look)
@@ -178,7 +178,7 @@ func (a *attempt) compare(ctx context.Context) ([]*compared, error) {
 	g.SetLimit(sideBySide)
 	for _, d := range all {
 		if !d.passed {
-			g.Go(func() error { return a.compareOne(ctx, d, rules) })
+			g.Go(func() error { return a.compareOne(ctx, d) })
 		}
 	}
 	return all, g.Wait()
@@ -215,7 +215,7 @@ func disabled(o *unstructured.Unstructured) bool {
 		strings.EqualFold(o.GetAnnotations()[helmv2.DriftDetectionAnnotation], "disabled"))
 }
 
-func (a *attempt) compareOne(ctx context.Context, d *compared, rules []ignoreRule) error {
+func (a *attempt) compareOne(ctx context.Context, d *compared) error {
 	live, err := d.resource.Get(ctx, d.ref.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -231,8 +231,7 @@ func (a *attempt) compareOne(ctx context.Context, d *compared, rules []ignoreRul
 	if err != nil {
 		return fmt.Errorf("ask what an apply of %s would change: %w", d.ref.Subject(), redacted(d.ref, err))
 	}
-	paths, _ := pathsFor(rules, d.wanted)
-	d.diff = difference(content(live, paths), content(d.dry, paths))
+	d.diff = difference(content(live, d.paths), content(d.dry, d.paths))
 	return nil
 }
 
@@ -305,19 +304,16 @@ func boolInt(b bool) int {
 // correctOne applies an object on the server, or patches it where the release was made from the client's side.
 func (a *attempt) correctOne(ctx context.Context, d *compared) error {
 	var answer *unstructured.Unstructured
-	rules, err := ignoreRules(a.hr.Spec.DriftDetection.Ignore)
-	if err != nil {
-		return err
-	}
+	var err error
 	if d.live == nil || a.last.ApplyMethod == string(helm.ApplyMethodServerSideApply) {
 		wanted := d.wanted
-		if d.ignored && d.live != nil {
-			wanted = withLive(d.wanted, d, rules)
+		if len(d.paths) > 0 && d.live != nil {
+			wanted = withLive(d.wanted, d)
 		}
 		answer, err = d.resource.Apply(ctx, d.ref.Name, wanted, metav1.ApplyOptions{FieldManager: kube.FieldManager, Force: true})
 	} else {
 		var patch []byte
-		if patch, err = mergePatch(d, rules); err == nil {
+		if patch, err = mergePatch(d); err == nil {
 			answer, err = d.resource.Patch(ctx, d.ref.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
 		}
 	}

@@ -223,10 +223,9 @@ func at(in any, path []string) (any, bool) {
 }
 
 // withLive returns an object with the ignored fields as they are.
-func withLive(o *unstructured.Unstructured, d *compared, rules []ignoreRule) *unstructured.Unstructured {
+func withLive(o *unstructured.Unstructured, d *compared) *unstructured.Unstructured {
 	out := o.DeepCopy()
-	paths, _ := pathsFor(rules, d.wanted)
-	for _, path := range paths {
+	for _, path := range d.paths {
 		value, ok := at(d.live.Object, path)
 		if !ok {
 			remove(out.Object, path)
@@ -252,12 +251,12 @@ func put(parent any, key string, value any) {
 }
 
 // mergePatch leads from what is to what would be, but for the fields that others may change.
-func mergePatch(d *compared, rules []ignoreRule) ([]byte, error) {
+func mergePatch(d *compared) ([]byte, error) {
 	is, err := json.Marshal(content(d.live, nil))
 	if err != nil {
 		return nil, err
 	}
-	would, err := json.Marshal(content(withLive(d.dry, d, rules), nil))
+	would, err := json.Marshal(content(withLive(d.dry, d), nil))
 	if err != nil {
 		return nil, err
 	}

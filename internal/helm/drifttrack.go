@@ -169,7 +169,7 @@ func (w *watching) settle(a *attempt, all []*compared) {
 			UID: d.live.GetUID(), ResourceVersion: d.live.GetResourceVersion(), Generation: d.live.GetGeneration(),
 			Entry: entry, Meta: apply.MetaHash(d.live, kube.FieldManager),
 			// Of an object that is left as it is, our entry does not tell when it is mended.
-			Watchable: !entry.IsZero() && !d.ignored && !d.excluded && !d.drifted() && !ownsText(d.live) && contains(d.live.GetLabels(), origin),
+			Watchable: !entry.IsZero() && len(d.paths) == 0 && !d.excluded && !d.drifted() && !ownsText(d.live) && contains(d.live.GetLabels(), origin),
 			At:        time.Now(),
 		})
 	}
