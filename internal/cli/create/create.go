@@ -184,13 +184,21 @@ func (m *maker) apply(ctx context.Context, r *recipe, obj meta.Object) error {
 	return nil
 }
 
+// pauseOfConflict is how long a write waits that came too late.
+const pauseOfConflict = 50 * time.Millisecond
+
 // upsert creates the object, or replaces labels and spec of the one that exists. A controller that writes to it at the
 // same time only makes it try again.
 func upsert(ctx context.Context, c *cluster.Client, r cluster.Resource, obj metav1.Object) (created bool, err error) {
 	for {
 		created, err = upsertOnce(ctx, c, r, obj)
-		if !apierrors.IsConflict(err) || ctx.Err() != nil {
+		if !apierrors.IsConflict(err) {
 			return created, err
+		}
+		select {
+		case <-ctx.Done():
+			return created, err
+		case <-time.After(pauseOfConflict):
 		}
 	}
 }
