@@ -1,8 +1,9 @@
 # The words a person needs. Each does its own set-up; `make help` lists them.
 SHELL := /bin/bash
-# One way to compile for programs, tests and tools, so that the build cache serves them all.
+# One way to compile for programs, tests and tools, so that the build cache serves them all: hack/image and hack/release
+# too. Nobody debugs these programs, so the compiler does not write what a debugger would read.
 export CGO_ENABLED := 0
-export GOFLAGS := -trimpath
+export GOFLAGS := -trimpath -gcflags=all=-dwarf=false
 VERSION ?= $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
@@ -16,11 +17,11 @@ build: flux flux-controller flux-sandbox ## leave flux, flux-controller and flux
 
 flux:
 	@mkdir -p bin
-	go build -ldflags '$(LDFLAGS)' -o bin/flux ./cmd/flux
+	hack/go build -ldflags '$(LDFLAGS)' -o bin/flux ./cmd/flux
 
 flux-controller:
 	@mkdir -p bin
-	go build -ldflags '$(LDFLAGS)' -o bin/flux-controller ./cmd/flux-controller
+	hack/go build -ldflags '$(LDFLAGS)' -o bin/flux-controller ./cmd/flux-controller
 
 flux-sandbox:
 	@mkdir -p bin

@@ -8,7 +8,7 @@
 set -euo pipefail
 # Compiled as everything else is: two thirds of the packages of client-go, gRPC and OpenTelemetry are in
 # the build cache already when sandbox/go.mod names the same versions as go.mod (internal/arch checks it).
-export CGO_ENABLED=0 GOFLAGS=-trimpath
+export CGO_ENABLED=0 GOFLAGS="-trimpath -gcflags=all=-dwarf=false"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=${1:-$root/bin/flux-sandbox}
@@ -45,7 +45,7 @@ build() {
   # Descriptor 9 is the lock: nobody but us may keep it open.
   (while sleep 30; do echo "… still compiling flux-sandbox (${SECONDS}s)" >&2; done) 9>&- &
   local heartbeat=$!
-  (cd "$root/sandbox" && go build -ldflags "$(linker_flags)" -o "$fresh/flux-sandbox" ./cmd/flux-sandbox) 9>&- || status=$?
+  (cd "$root/sandbox" && "$root/hack/go" build -ldflags "$(linker_flags)" -o "$fresh/flux-sandbox" ./cmd/flux-sandbox) 9>&- || status=$?
   kill "$heartbeat" 2>/dev/null || true
   wait "$heartbeat" 2>/dev/null || true
   if [ "$status" -eq 0 ]; then

@@ -11,7 +11,7 @@ bin="$cache/$name-$(go env GOVERSION)"
 if [ ! -x "$bin" ]; then
   mkdir -p "$cache"
   echo "building $name for tests (once)" >&2
-  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin.$$" "$package"
+  CGO_ENABLED=0 GOFLAGS="-trimpath -gcflags=all=-dwarf=false" ../../hack/go build -ldflags '-s -w' -o "$bin.$$" "$package"
   mv "$bin.$$" "$bin"
 fi
 echo "$bin"

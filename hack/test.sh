@@ -1,54 +1,81 @@
 #!/usr/bin/env bash
 # make test: lint, then every test of the three modules; those of the main one share a sandbox that is
-# started for the run. Set SHORT=1 to skip lint, the check of generated files and the other modules
+# started for the run. Set SHORT=1 to skip lint, the check of generated files, the other modules and the fuzzers
 # while developing; PKG selects packages of the main module.
+#
+# With cold caches the machine is busy with compiling, with warm ones it waits for clusters. So what has to be there is
+# compiled first, and then three things run side by side: the tests of the main module, which one reads as they come;
+# those of the other modules; and lint and the fuzzers, which take what processor time the tests leave.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-hack/test-deps.sh
-make --no-print-directory build
-
 work=$(mktemp -d)
 export FLUX_SANDBOX_HOME="$work/sandbox"
+pids=()
 cleanup() {
+  for pid in "${pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
   bin/flux-sandbox down --name test >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap cleanup EXIT
+step() { printf '# %s (%ds)\n' "$*" "$SECONDS"; }
+
+hack/test-deps.sh
+step "programs"
+make --no-print-directory build
+step "tools"
+FLUX_TEST_S3=$(hack/test-tool.sh s3)
+FLUX_TEST_HELM3=$(hack/test-tool.sh helm3)
+gotestsum="$work/gotestsum"
+hack/go build -modfile=hack/tools/go.mod -o "$gotestsum" gotest.tools/gotestsum
+export FLUX_TEST_S3 FLUX_TEST_HELM3 FLUX_TEST_BIN="$PWD/bin"
 
 # run DIRECTORY PACKAGES FLAGS…: the tests of one module. What fails is run again, at most twice, and
-# the report names it: a test that needed a second attempt is a bug to look into.
-tools=$PWD/hack/tools/go.mod
+# the report names it: a test that needed a second attempt is a bug to look into. go vet is part of lint.
 run() {
-  local dir=$1 packages=$2 status=0
+  local dir=$1 packages=$2 status=0 name
+  name="$work/module-${1//[.\/]/-}"
   shift 2
-  rm -f "$work/part"
-  (cd "$dir" && go tool -modfile="$tools" gotestsum --format pkgname --hide-summary=skipped \
-    --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$work/part" \
-    --packages="$packages" -- -count=1 "$@") 2>&1 | tee "$work/out" || status=$?
-  cat "$work/part" >>"$work/again" 2>/dev/null || true
-  if [ $status -ne 0 ]; then tail -n 1 "$work/out" >"$work/failed"; fi
+  (cd "$dir" && GOGC=400 GOMEMLIMIT=2GiB "$gotestsum" --format pkgname --hide-summary=skipped \
+    --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$name.again" \
+    --packages="$packages" -- -count=1 -vet=off -ldflags=-w -exec "env -u GOGC -u GOMEMLIMIT" "$@") 2>&1 | tee "$name.out" || status=$?
+  if [ $status -ne 0 ]; then tail -n 1 "$name.out" >"$name.failed"; fi
   return $status
 }
 
-code=0
-if [ -z "${SHORT:-}" ]; then
-  hack/lint.sh
-  hack/verify-generate.sh
+others() {
+  local code=0
+  export FLUX_SANDBOX_HOME="$work/others"
   run test/servers ./... || code=$?
-  FLUX_TEST_BIN="$PWD/bin" run sandbox "./internal/node/... ./internal/state ./internal/pki ./test" || code=$?
+  run sandbox "./internal/node/... ./internal/state ./internal/pki ./test" || code=$?
+  return $code
+}
+
+leisure() {
+  local code=0
+  renice -n 19 "$BASHPID" >/dev/null
+  hack/lint.sh || code=$?
+  hack/verify-generate.sh || code=$?
+  hack/fuzz.sh || code=$?
+  return $code
+}
+
+if [ -z "${SHORT:-}" ]; then
+  set -m # each in a process group of its own, so that all of it can be ended
+  others >"$work/others.log" 2>&1 &
+  pids+=($!)
+  leisure >"$work/leisure.log" 2>&1 &
+  pids+=($!)
+  set +m
 fi
 
+step "tests"
 bin/flux-sandbox up --name test >&2
 FLUX_TEST_KUBECONFIG=$(bin/flux-sandbox kubeconfig --name test)
-export FLUX_TEST_KUBECONFIG FLUX_TEST_BIN="$PWD/bin"
+export FLUX_TEST_KUBECONFIG
 go run ./hack/kube -kubeconfig "$FLUX_TEST_KUBECONFIG" crds
 
-FLUX_TEST_S3=$(hack/test-tool.sh s3)
-FLUX_TEST_HELM3=$(hack/test-tool.sh helm3)
-export FLUX_TEST_S3 FLUX_TEST_HELM3
-
-# Two packages at a time, beginning with those that start clusters of their own and mostly wait for them.
+# More packages at a time than processors, beginning with those that start clusters of their own and mostly wait for them.
 slow=() rest=()
 for package in $(go list ${PKG:-./...}); do
   case $package in
@@ -56,13 +83,19 @@ for package in $(go list ${PKG:-./...}); do
     *) rest+=("$package") ;;
   esac
 done
-run . "${slow[*]} ${rest[*]}" -p 2 -timeout 40m ${TESTFLAGS:-} || code=$?
+code=0
+run . "${slow[*]} ${rest[*]}" -p "$(($(nproc) + 1))" -timeout 40m ${TESTFLAGS:-} || code=$?
+for pid in "${pids[@]}"; do
+  wait "$pid" || code=$?
+done
 if [ -z "${SHORT:-}" ]; then
-  hack/fuzz.sh || code=$?
+  step "what ran beside them: the tests of the other modules, lint, generated files, fuzzers"
+  cat "$work/others.log" "$work/leisure.log"
 fi
-if [ -s "$work/again" ]; then
+step "end"
+if cat "$work"/*.again 2>/dev/null | grep -q .; then
   echo "not green at the first attempt:"
-  cat "$work/again"
+  cat "$work"/*.again
 fi
-if [ -s "$work/failed" ]; then cat "$work/failed"; else tail -n 1 "$work/out"; fi
+if ls "$work"/*.failed >/dev/null 2>&1; then cat "$work"/*.failed; else tail -n 1 "$work/module--.out"; fi
 exit $code

@@ -44,7 +44,7 @@ func (b build) platform(ctx context.Context, name string) (set, error) {
 
 func (b build) compile(ctx context.Context, system, arch, program string) ([]byte, error) {
 	path := filepath.Join(b.dir, system, arch, program)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+	cmd := exec.CommandContext(ctx, "hack/go", "build", "-trimpath", "-gcflags=all=-dwarf=false", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X github.com/gitops-toolkit/flux/internal/version.Version="+b.version,
 		"-o", path, "./cmd/"+program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0")

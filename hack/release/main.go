@@ -93,7 +93,7 @@ func compile(ctx context.Context, version, system, arch string) ([]byte, error) 
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "flux")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+	cmd := exec.CommandContext(ctx, "hack/go", "build", "-trimpath", "-gcflags=all=-dwarf=false", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X github.com/gitops-toolkit/flux/internal/version.Version="+version, "-o", path, "./cmd/flux")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0", "GOARM=7")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
