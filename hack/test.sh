@@ -28,17 +28,20 @@ FLUX_TEST_S3=$(hack/test-tool.sh s3)
 FLUX_TEST_HELM3=$(hack/test-tool.sh helm3)
 gotestsum="$work/gotestsum"
 hack/go build -modfile=hack/tools/go.mod -o "$gotestsum" gotest.tools/gotestsum
+step "tests are compiled"
+hack/go list -export -test -deps ${PKG:-./...} >/dev/null
 export FLUX_TEST_S3 FLUX_TEST_HELM3 FLUX_TEST_BIN="$PWD/bin"
 
 # run DIRECTORY PACKAGES FLAGS…: the tests of one module. What fails is run again, at most twice, and
-# the report names it: a test that needed a second attempt is a bug to look into. go vet is part of lint.
+# the report names it: a test that needed a second attempt is a bug to look into. go vet is part of lint, and the linker
+# yields to the tests that run already.
 run() {
   local dir=$1 packages=$2 status=0 name
   name="$work/module-${1//[.\/]/-}"
   shift 2
   (cd "$dir" && GOGC=400 GOMEMLIMIT=2GiB "$gotestsum" --format pkgname --hide-summary=skipped \
     --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$name.again" \
-    --packages="$packages" -- -count=1 -vet=off -ldflags=-w -exec "env -u GOGC -u GOMEMLIMIT" "$@") 2>&1 | tee "$name.out" || status=$?
+    --packages="$packages" -- -count=1 -vet=off -ldflags=-w -toolexec "nice -n 10" -exec "env -u GOGC -u GOMEMLIMIT" "$@") 2>&1 | tee "$name.out" || status=$?
   if [ $status -ne 0 ]; then tail -n 1 "$name.out" >"$name.failed"; fi
   return $status
 }
@@ -51,22 +54,31 @@ others() {
   return $code
 }
 
-leisure() {
+checks() {
   local code=0
-  renice -n 19 "$BASHPID" >/dev/null
   hack/lint.sh || code=$?
   hack/verify-generate.sh || code=$?
-  hack/fuzz.sh || code=$?
   return $code
 }
 
-if [ -z "${SHORT:-}" ]; then
-  set -m # each in a process group of its own, so that all of it can be ended
-  others >"$work/others.log" 2>&1 &
-  pids+=($!)
-  leisure >"$work/leisure.log" 2>&1 &
+# beside NAME COMMAND…: runs it in the background, in a process group of its own, so that all of it can be ended.
+beside() {
+  local name=$1
+  shift
+  set -m
+  "$@" >"$work/$name.log" 2>&1 &
   pids+=($!)
   set +m
+}
+leisurely() {
+  renice -n 19 "$BASHPID" >/dev/null
+  "$@"
+}
+
+if [ -z "${SHORT:-}" ]; then
+  beside others others
+  beside checks leisurely checks
+  beside fuzz leisurely hack/fuzz.sh
 fi
 
 step "tests"
@@ -90,7 +102,7 @@ for pid in "${pids[@]}"; do
 done
 if [ -z "${SHORT:-}" ]; then
   step "what ran beside them: the tests of the other modules, lint, generated files, fuzzers"
-  cat "$work/others.log" "$work/leisure.log"
+  cat "$work/others.log" "$work/checks.log" "$work/fuzz.log"
 fi
 step "end"
 if cat "$work"/*.again 2>/dev/null | grep -q .; then
