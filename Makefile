@@ -8,20 +8,16 @@ VERSION ?= $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
 
-.PHONY: help build flux flux-controller flux-sandbox demo test lint generate verify-generate bench image release clean
+.PHONY: help build flux flux-sandbox demo test lint generate verify-generate bench image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-build: flux flux-controller flux-sandbox ## leave flux, flux-controller and flux-sandbox in bin/
+build: flux flux-sandbox ## leave flux, flux-controller and flux-sandbox in bin/
 
 flux:
 	@mkdir -p bin
-	hack/go build -ldflags '$(LDFLAGS)' -o bin/flux ./cmd/flux
-
-flux-controller:
-	@mkdir -p bin
-	hack/go build -ldflags '$(LDFLAGS)' -o bin/flux-controller ./cmd/flux-controller
+	hack/go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/flux ./cmd/flux-controller
 
 flux-sandbox:
 	@mkdir -p bin

@@ -20,14 +20,18 @@ cleanup() {
 trap cleanup EXIT
 step() { printf '# %s (%ds)\n' "$*" "$SECONDS"; }
 
-hack/test-deps.sh
 step "programs"
-make --no-print-directory build
-step "tools"
+for dir in sandbox hack/tools test/s3 test/helm3; do (cd $dir && exec nice go mod download); done >/dev/null 2>&1 &
+hack/test-deps.sh
+make --no-print-directory flux
+step "sandbox and tools"
+make --no-print-directory flux-sandbox &
+sandbox=$!
 FLUX_TEST_S3=$(hack/test-tool.sh s3)
 FLUX_TEST_HELM3=$(hack/test-tool.sh helm3)
 gotestsum="$work/gotestsum"
 hack/go build -modfile=hack/tools/go.mod -o "$gotestsum" gotest.tools/gotestsum
+wait "$sandbox"
 step "tests are compiled"
 hack/go list -export -test -deps ${PKG:-./...} >/dev/null
 export FLUX_TEST_S3 FLUX_TEST_HELM3 FLUX_TEST_BIN="$PWD/bin"
