@@ -4,8 +4,8 @@
 #   hack/fuzz.sh        the targets of `make test`: archives, layers, chart indexes, ignore rules, manifests
 #   hack/fuzz.sh all    every target of the module
 #
-# The default of 10s is for a person who waits for `make test`; CI (.ci/run) sets FUZZTIME=20s.
-# `FUZZTIME=1m hack/fuzz.sh all` is for nights and before a release. The seeds of all targets run with the ordinary tests.
+# The default of 10s is for `make test`, which runs them beside the tests. `FUZZTIME=5m hack/fuzz.sh all` is for nights and
+# before a release. The seeds of all targets run with the ordinary tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${FUZZTIME:-10s}
