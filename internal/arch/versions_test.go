@@ -6,23 +6,25 @@ import (
 	"testing"
 )
 
-// The sandbox links Kubernetes, which takes minutes from cold. What it shares with the main module is
-// compiled once only if both name the same versions.
-func TestSandboxSharesVersions(t *testing.T) {
+// The sandbox links Kubernetes, which takes minutes from cold, and controller-gen parts of it. What they share with the main
+// module is compiled once only if all name the same versions.
+func TestModulesShareVersions(t *testing.T) {
 	t.Parallel()
-	main, sandbox := linked(t, "../.."), linked(t, "../../sandbox")
-	for path, version := range sandbox {
-		if other, shared := main[path]; shared && other != version {
-			t.Errorf("sandbox/go.mod has %s %s, go.mod has %s: run `cd sandbox && go get %s@%s`", path, version, other, path, other)
+	main := linked(t, ".", "./...")
+	for dir, packages := range map[string]string{"sandbox": "./...", "hack/tools": "tool"} {
+		for path, version := range linked(t, dir, packages) {
+			if other, shared := main[path]; shared && other != version {
+				t.Errorf("%s/go.mod has %s %s, go.mod has %s: run `cd %s && go get %s@%s`", dir, path, version, other, dir, path, other)
+			}
 		}
 	}
 }
 
-// linked are the modules, by path, that give the packages of the module in a directory.
-func linked(t *testing.T, dir string) map[string]string {
+// linked are the modules, by path, that give the packages of the module in a directory of the repository.
+func linked(t *testing.T, dir, packages string) map[string]string {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}}{{end}}", "./...")
-	cmd.Dir = dir
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}}{{end}}", packages)
+	cmd.Dir = "../../" + dir
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list in %s: %v", dir, err)

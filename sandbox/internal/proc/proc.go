@@ -55,6 +55,8 @@ var lifeline = sync.OnceValues(func() (*os.File, error) {
 })
 
 // keep stops the garbage collector from closing the write end.
+//
+//lint:ignore U1000 it is there to be kept
 var keep *os.File
 
 // FollowParent ends this process when its parent, which started it with
