@@ -87,10 +87,8 @@ func up(cmd *cobra.Command, o *options, images []string) error {
 		return err
 	}
 	started := time.Now()
-	if !dir.Running() {
-		if err := detach(ctx, cmd.ErrOrStderr(), dir); err != nil {
-			return err
-		}
+	if err := ensure(ctx, cmd.ErrOrStderr(), dir); err != nil {
+		return err
 	}
 	current, err := dir.Load()
 	if err != nil {
@@ -98,6 +96,22 @@ func up(cmd *cobra.Command, o *options, images []string) error {
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "✔ sandbox %s is up (%.1fs)\n", o.name, time.Since(started).Seconds())
 	return o.print(cmd.OutOrStdout(), view(dir, current), "export KUBECONFIG="+current.Kubeconfig)
+}
+
+// ensure returns when the sandbox answers; it starts one that does not run. That the supervisor runs does not say enough:
+// it may be about to start a component again, and when it was killed its lock lives a moment longer than its children.
+func ensure(ctx context.Context, progress io.Writer, dir state.Dir) error {
+	for dir.Running() {
+		if current, err := dir.Load(); err == nil && answers(ctx, current.Kubeconfig) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("sandbox %q runs, but its API server does not answer: see the logs in %s", dir.Name(), dir.Path("logs"))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return detach(ctx, progress, dir)
 }
 
 // detach starts the supervisor in a session of its own and follows its progress

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -80,6 +81,17 @@ func (a *Authority) Issue(name string, s Subject) (Pair, error) {
 		return Pair{}, fmt.Errorf("issue certificate %s: %w", name, err)
 	}
 	return pair, writePair(pair, der, key)
+}
+
+// Token returns a client's secret, made when there is none yet.
+func (a *Authority) Token(name string) (string, error) {
+	file := filepath.Join(a.dir, name+".token")
+	token, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		token = []byte(rand.Text())
+		err = os.WriteFile(file, token, 0o600)
+	}
+	return string(token), err
 }
 
 // Key returns a bare key pair, private and public, as service account tokens

@@ -32,6 +32,7 @@ func (p *Plane) APIServerArguments() []string {
 		"--tls-cert-file=" + p.apiServer.Cert,
 		"--tls-private-key-file=" + p.apiServer.Key,
 		"--client-ca-file=" + p.ca.Cert,
+		"--token-auth-file=" + p.tokens,
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--anonymous-auth=true",
