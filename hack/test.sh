@@ -103,7 +103,7 @@ for package in $(go list ${PKG:-./...}); do
   esac
 done
 code=0
-run . "${slow[*]} ${rest[*]}" -p "$(($(nproc) + 1))" -timeout 40m ${TESTFLAGS:-} || code=$?
+run . "${slow[*]} ${rest[*]}" -p "$(($(nproc) + 2))" -timeout 40m ${TESTFLAGS:-} || code=$?
 for pid in "${pids[@]}"; do
   wait "$pid" || code=$?
 done
