@@ -36,7 +36,9 @@ func (e *engine) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 	defer end()
 	result, err := e.step(ctx, p)
 	if errors.Is(err, errGone) {
-		return reconcile.Result{}, nil
+		// The cache will say so too. If it does not, the answer was not about the object: an API server that changes how it
+		// serves a definition answers like this for a moment.
+		return reconcile.Result{RequeueAfter: time.Second}, nil
 	}
 	return result, err
 }
