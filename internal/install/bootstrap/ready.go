@@ -92,7 +92,7 @@ func (a awaited) verdict(obj *unstructured.Unstructured) (done bool, last string
 	}
 	observed, _, _ := unstructured.NestedInt64(obj.Object, "status", "observedGeneration")
 	handled, _, _ := unstructured.NestedString(obj.Object, "status", "lastHandledReconcileAt")
-	status, message, about := ready(obj)
+	status, reason, message, about := ready(obj)
 	// The generation counts as observed when an attempt succeeds; which one a failure is about, its condition tells.
 	if now := obj.GetGeneration(); status == "" || observed != now && about != now {
 		return false, "its controller has not seen it yet", nil
@@ -104,7 +104,9 @@ func (a awaited) verdict(obj *unstructured.Unstructured) (done bool, last string
 		// Somebody may have pushed since; then a later commit of the branch is as good.
 		return revision == a.revision || answered && strings.HasPrefix(revision, a.branch+"@"), "it is at " + revision, nil
 	case string(metav1.ConditionFalse):
-		if answered {
+		// What only waits for something else, such as an artifact that was stored a moment ago, has not failed.
+		waits := reason == meta.DependencyNotReadyReason || reason == meta.ArtifactFailedReason
+		if answered && !waits {
 			return false, message, fmt.Errorf("error while waiting for %s to be ready: '%s'", a.kind, message)
 		}
 	}
@@ -112,14 +114,15 @@ func (a awaited) verdict(obj *unstructured.Unstructured) (done bool, last string
 }
 
 // ready reads the condition, and about which generation it is.
-func ready(obj *unstructured.Unstructured) (status, message string, generation int64) {
+func ready(obj *unstructured.Unstructured) (status, reason, message string, generation int64) {
 	conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
 	for _, c := range conditions {
 		if c, ok := c.(map[string]any); ok && c["type"] == meta.ReadyCondition {
 			status, _ = c["status"].(string)
+			reason, _ = c["reason"].(string)
 			message, _ = c["message"].(string)
 			generation, _ = c["observedGeneration"].(int64)
 		}
 	}
-	return status, message, generation
+	return status, reason, message, generation
 }
