@@ -11,6 +11,9 @@ import (
 	"github.com/gitops-toolkit/flux/internal/notify/providers"
 )
 
+// recallTime is how long an event waits at a start for the memory.
+const recallTime = 5 * time.Second
+
 // rememberEvery is how often the memory is written while it changes.
 const rememberEvery = 10 * time.Second
 
@@ -18,6 +21,8 @@ const rememberEvery = 10 * time.Second
 type gatherer struct {
 	digests *digests
 	memory  *memory
+	// known is closed when the memory was read; nil: there is nothing to wait for.
+	known chan struct{}
 	// fire sends a failure to the Provider of the Alert that it names.
 	fire func(ctx context.Context, f alert.Failure)
 	put  func(dispatch.Item)
@@ -58,6 +63,9 @@ func (g *gatherer) run(ctx context.Context) error {
 	if err := g.memory.read(); err != nil {
 		g.log.Error(err, "failures that people know of may be told once more")
 	}
+	if g.known != nil {
+		close(g.known)
+	}
 	written := time.Now()
 	for {
 		next := g.due(ctx)
@@ -79,6 +87,18 @@ func (g *gatherer) run(ctx context.Context) error {
 			g.prune(ctx)
 			g.remember()
 		}
+	}
+}
+
+// recall returns when it is known which failures an earlier process has told, or when it takes too long: an event that is
+// looked at before would be told once more.
+func (g *gatherer) recall() {
+	if g.known == nil {
+		return
+	}
+	select {
+	case <-g.known:
+	case <-time.After(recallTime):
 	}
 }
 

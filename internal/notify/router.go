@@ -67,6 +67,7 @@ func (r *router) route(ctx context.Context, e *event.Event) error {
 		wanted++
 		news := e
 		if a.Spec.Transitions != nil {
+			r.gather.recall()
 			news = r.gather.memory.Transitions.Observe(a, e, time.Now())
 			poke(r.gather.wake)
 			if news == nil {
