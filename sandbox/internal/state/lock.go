@@ -70,6 +70,10 @@ func tryLock(path string) (*Lock, error) {
 		return nil, err
 	}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil && !still(file, path) {
+		file.Close()
+		return tryLock(path)
+	}
 	if err == nil {
 		return &Lock{file: file}, nil
 	}
@@ -78,6 +82,17 @@ func tryLock(path string) (*Lock, error) {
 		return nil, ErrLocked
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// still reports whether path is the file. `down` removes the file of the lock that it holds, and who waited for that one
+// has a lock that nobody else sees.
+func still(file *os.File, path string) bool {
+	ours, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(ours, now)
 }
 
 // waitLock retries rather than blocks, because a blocked flock cannot be

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,32 @@ func TestLockTellsWhoRuns(t *testing.T) {
 	lock.Release()
 	if err := dir.WaitStopped(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLockOfRemovedFileIsNone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := tryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	if !still(lock.file, path) {
+		t.Error("the lock is not that of its file")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if still(lock.file, path) {
+		t.Error("a removed file still counts")
+	}
+	other, err := tryLock(path)
+	if err != nil {
+		t.Fatalf("a new file is free: %v", err)
+	}
+	defer other.Release()
+	if still(lock.file, path) {
+		t.Error("another file of the name counts as the one that was removed")
 	}
 }
 
