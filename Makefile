@@ -8,7 +8,7 @@ VERSION ?= $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
 
-.PHONY: help build flux flux-sandbox demo test lint generate verify-generate bench image release clean
+.PHONY: help build flux flux-sandbox demo test fuzz lint generate verify-generate bench image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ demo: build ## from a Git repository to a live cluster, on this machine, in a fe
 
 test: ## lint, start one sandbox, run every test against it
 	@hack/test.sh
+
+fuzz: ## fuzz the parsers of what comes from outside, each for FUZZTIME (1m)
+	@hack/fuzz.sh
 
 lint: ## gofmt, go vet, staticcheck
 	@hack/lint.sh

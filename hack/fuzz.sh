@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Fuzzes parsers of what comes from outside, each target for FUZZTIME.
 #
-#   hack/fuzz.sh        the targets of `make test`: archives, layers, chart indexes, ignore rules, manifests
-#   hack/fuzz.sh all    every target of the module
+#   hack/fuzz.sh        archives, layers, chart indexes, ignore rules, manifests
+#   hack/fuzz.sh all    every target of the module: for nights and before a release
 #
-# The default of 5s is for `make test`, which runs them beside the tests. `FUZZTIME=5m hack/fuzz.sh all` is for nights and
-# before a release. The seeds of all targets run with the ordinary tests.
+# The seeds of all targets run with the ordinary tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${FUZZTIME:-5s}
+time=${FUZZTIME:-1m}
 if [ "${1:-}" = all ]; then
   targets=$(grep -rHoE '^func Fuzz[A-Za-z0-9]+' --include='*_test.go' internal | sed -E 's#^(.*)/[^/]+:func #\1 #' | sort)
 else
@@ -19,7 +18,7 @@ internal/charts/index FuzzConvert
 internal/registry FuzzManifest"
 fi
 fuzz() {
-  hack/go test "./$1" -vet=off -exec "$PWD/hack/plain" -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 1 >"$out" 2>&1 </dev/null
+  hack/go test "./$1" -vet=off -exec "$PWD/hack/plain" -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 2 >"$out" 2>&1 </dev/null
 }
 
 out=$(mktemp)

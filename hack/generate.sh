@@ -9,8 +9,7 @@ trap 'rm -rf "$out"' EXIT
 
 controller_gen() { go tool -modfile=hack/tools/go.mod controller-gen "$@"; }
 
-controller_gen object paths=./api/...
-controller_gen crd paths=./api/... output:crd:dir="$out"
+controller_gen object crd paths=./api/... output:crd:dir="$out"
 go run ./hack/crdgen -in "$out" -api api -out manifests/crds -docs docs/kinds
 go run ./hack/manifests -out manifests/install
 go run ./hack/monitoring -out manifests/monitoring

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # make test: lint, then every test of the three modules; those of the main one share a sandbox that is
-# started for the run. Set SHORT=1 to skip lint, the check of generated files, the other modules and the fuzzers
+# started for the run. Set SHORT=1 to skip lint, the check of generated files and the other modules
 # while developing; PKG selects packages of the main module.
 #
 # With cold caches the machine is busy with compiling, with warm ones it waits for clusters. So what has to be there is
 # compiled first, and then three things run side by side: the tests of the main module, which one reads as they come;
-# those of the other modules; and lint and the fuzzers, which take what processor time the tests leave.
+# those of the other modules; and lint, which takes what processor time the tests leave.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
 work=$(mktemp -d)
-export FLUX_SANDBOX_HOME="$work/sandbox" FLUX_SANDBOX_GOGC=300
+export FLUX_SANDBOX_HOME="$work/sandbox" FLUX_SANDBOX_GOGC=200
 pids=()
 cleanup() {
   for pid in "${pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
@@ -85,7 +85,6 @@ leisurely() {
 if [ -z "${SHORT:-}" ]; then
   beside others others
   beside checks leisurely checks
-  beside fuzz leisurely hack/fuzz.sh
 fi
 
 step "tests"
@@ -108,8 +107,8 @@ for pid in "${pids[@]}"; do
   wait "$pid" || code=$?
 done
 if [ -z "${SHORT:-}" ]; then
-  step "what ran beside them: the tests of the other modules, lint, generated files, fuzzers"
-  cat "$work/others.log" "$work/checks.log" "$work/fuzz.log"
+  step "what ran beside them: the tests of the other modules, lint, generated files"
+  cat "$work/others.log" "$work/checks.log"
 fi
 step "end"
 if cat "$work"/*.again 2>/dev/null | grep -q .; then
