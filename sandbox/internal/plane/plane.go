@@ -4,6 +4,7 @@ package plane
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -178,10 +179,7 @@ func FreePorts(ports state.Ports) (state.Ports, error) {
 		&ports.Kubelet, &ports.Proxy, &ports.GitHTTP, &ports.GitHTTPS, &ports.GitSSH, &ports.Registry,
 	} {
 		// All stay open until every one is chosen, so that no port is given twice.
-		listener, err := net.Listen("tcp", address(*port))
-		if err != nil {
-			listener, err = net.Listen("tcp", address(0))
-		}
+		listener, err := listen(*port)
 		if err != nil {
 			return ports, fmt.Errorf("find a free port on %s: %w", loopback, err)
 		}
@@ -189,6 +187,23 @@ func FreePorts(ports state.Ports) (state.Ports, error) {
 		*port = listener.Addr().(*net.TCPAddr).Port
 	}
 	return ports, nil
+}
+
+// listen opens the port, or another one when it is not set or not free. The system gives the ports above 32767 to
+// connections, and a component that starts some seconds later may find its port taken by one of them.
+func listen(port int) (net.Listener, error) {
+	const lowest, highest, attempts = 20000, 32767, 100
+	if port == 0 {
+		port = lowest + rand.IntN(highest-lowest)
+	}
+	listener, err := net.Listen("tcp", address(port))
+	for range attempts {
+		if err == nil {
+			break
+		}
+		listener, err = net.Listen("tcp", address(lowest+rand.IntN(highest-lowest)))
+	}
+	return listener, err
 }
 
 func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
