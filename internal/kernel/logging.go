@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,10 +74,27 @@ func levelName(l slog.Level) string {
 // redacting keeps passwords of URLs out of messages; logAttr does so for errors.
 type redacting struct{ slog.Handler }
 
-// Handle drops the passwords of URLs from the message.
+// Handle drops the passwords of URLs from the message, and lines that tell of nothing wrong.
 func (h redacting) Handle(ctx context.Context, r slog.Record) error {
+	if givenUp(r) {
+		return nil
+	}
 	r.Message = redact(r.Message)
 	return h.Handler.Handle(ctx, r)
+}
+
+// givenUp recognises client-go's line about an answer that nobody waits for any more, as when the process stops: it
+// writes it as an error.
+func givenUp(r slog.Record) (yes bool) {
+	if r.Level < slog.LevelError || r.Message != "Unexpected error when reading response body" {
+		return false
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		err, ok := a.Value.Any().(error)
+		yes = ok && errors.Is(err, context.Canceled)
+		return !yes
+	})
+	return yes
 }
 
 // WithAttrs keeps the wrapper.
