@@ -104,8 +104,9 @@ func (a awaited) verdict(obj *unstructured.Unstructured) (done bool, last string
 		// Somebody may have pushed since; then a later commit of the branch is as good.
 		return revision == a.revision || answered && strings.HasPrefix(revision, a.branch+"@"), "it is at " + revision, nil
 	case string(metav1.ConditionFalse):
-		// What only waits for something else, such as an artifact that was stored a moment ago, has not failed.
-		waits := reason == meta.DependencyNotReadyReason || reason == meta.ArtifactFailedReason
+		// The Kustomization may not have seen the artifact yet that was stored a moment ago. The reason alone does not say so:
+		// a directory that does not exist has the same one.
+		waits := reason == meta.ArtifactFailedReason && strings.HasPrefix(message, "Source artifact not found")
 		if answered && !waits {
 			return false, message, fmt.Errorf("error while waiting for %s to be ready: '%s'", a.kind, message)
 		}

@@ -20,9 +20,9 @@ func TestVerdict(t *testing.T) {
 		fails  string
 	}{
 		"nothing yet":                           {`{observedGeneration: -1}`, false, "its controller has not seen it yet", ""},
-		"a first attempt failed":                {`{observedGeneration: -1, lastHandledReconcileAt: mine, conditions: [{type: Ready, status: "False", observedGeneration: 3, message: no such directory}]}`, false, "no such directory", "error while waiting for GitRepository to be ready: 'no such directory'"},
+		"a first attempt failed":                {`{observedGeneration: -1, lastHandledReconcileAt: mine, conditions: [{type: Ready, status: "False", reason: ArtifactFailed, observedGeneration: 3, message: no such directory}]}`, false, "no such directory", "error while waiting for GitRepository to be ready: 'no such directory'"},
 		"it failed before the request":          {`{observedGeneration: -1, conditions: [{type: Ready, status: "False", observedGeneration: 3, message: no such directory}]}`, false, "no such directory", ""},
-		"it has not seen the artifact yet":      {`{observedGeneration: -1, lastHandledReconcileAt: mine, conditions: [{type: Ready, status: "False", reason: ArtifactFailed, observedGeneration: 3, message: Source artifact not found}]}`, false, "Source artifact not found", ""},
+		"it has not seen the artifact yet":      {`{observedGeneration: -1, lastHandledReconcileAt: mine, conditions: [{type: Ready, status: "False", reason: ArtifactFailed, observedGeneration: 3, message: "Source artifact not found, retrying in 30s"}]}`, false, "Source artifact not found, retrying in 30s", ""},
 		"a failure of an earlier generation":    {`{observedGeneration: 2, lastHandledReconcileAt: mine, conditions: [{type: Ready, status: "False", observedGeneration: 2, message: old}]}`, false, "its controller has not seen it yet", ""},
 		"ready with what was pushed":            {`{observedGeneration: 3, artifact: {revision: "main@sha1:2"}, conditions: [{type: Ready, status: "True", observedGeneration: 3}]}`, true, "it is at main@sha1:2", ""},
 		"ready with what was there before":      {`{observedGeneration: 3, artifact: {revision: "main@sha1:1"}, conditions: [{type: Ready, status: "True", observedGeneration: 3}]}`, false, "it is at main@sha1:1", ""},
