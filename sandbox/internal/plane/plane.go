@@ -191,19 +191,18 @@ func FreePorts(ports state.Ports) (state.Ports, error) {
 
 // listen opens the port, or another one when it is not set or not free. The system gives the ports above 32767 to
 // connections, and a component that starts some seconds later may find its port taken by one of them.
-func listen(port int) (net.Listener, error) {
+func listen(port int) (listener net.Listener, err error) {
 	const lowest, highest, attempts = 20000, 32767, 100
-	if port == 0 {
-		port = lowest + rand.IntN(highest-lowest)
-	}
-	listener, err := net.Listen("tcp", address(port))
 	for range attempts {
-		if err == nil {
-			break
+		if port == 0 {
+			port = lowest + rand.IntN(highest-lowest+1)
 		}
-		listener, err = net.Listen("tcp", address(lowest+rand.IntN(highest-lowest)))
+		if listener, err = net.Listen("tcp", address(port)); err == nil {
+			return listener, nil
+		}
+		port = 0
 	}
-	return listener, err
+	return nil, err
 }
 
 func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
