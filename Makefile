@@ -6,7 +6,6 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -gcflags=all=-dwarf=false
 VERSION ?= $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/gitops-toolkit/flux/internal/version.Version=$(VERSION)
-TOOL := go tool -modfile=hack/tools/go.mod
 
 .PHONY: help build flux flux-sandbox demo test fuzz lint generate verify-generate bench image release clean
 

@@ -63,12 +63,12 @@ func staticChecks() (all []*analysis.Analyzer) {
 	for _, set := range [][]*lint.Analyzer{simple.Analyzers, staticcheck.Analyzers, stylecheck.Analyzers} {
 		for _, a := range set {
 			if !a.Doc.NonDefault {
-				heedIgnore(a.Analyzer, ignoredLines)
+				heedIgnore(a.Analyzer)
 				all = append(all, a.Analyzer)
 			}
 		}
 	}
-	heedIgnore(nothingUses, ignoredLines)
+	heedIgnore(nothingUses)
 	return append(all, nothingUses)
 }
 

@@ -2,8 +2,8 @@
 // packages.
 //
 // Both of them by themselves read every package that ours depend on, six minutes of a processor to learn which functions
-// of other people print or never return. This one takes from others only what is deprecated, and only from the packages
-// that ours import themselves, which -direct names.
+// of other people print or never return. This one takes from others only what is deprecated, and hack/vettool.sh has it
+// look only at those packages of theirs that ours import themselves.
 package main
 
 import (
@@ -51,13 +51,13 @@ func readUnit() (u unit) {
 func (u unit) ours() bool { return u.ModulePath != "" && u.ModuleVersion == "" }
 
 // heedIgnore has an analyser of staticcheck heed `//lint:ignore CHECK reason`, which staticcheck's own command does for it.
-func heedIgnore(a *analysis.Analyzer, ignored func(pass *analysis.Pass) []line) {
+func heedIgnore(a *analysis.Analyzer) {
 	run := a.Run
 	a.Run = func(pass *analysis.Pass) (any, error) {
 		report := pass.Report
 		pass.Report = func(d analysis.Diagnostic) {
 			at := pass.Fset.Position(d.Pos)
-			for _, l := range ignored(pass) {
+			for _, l := range ignoredLines(pass) {
 				if match, _ := filepath.Match(l.check, a.Name); match && l.file == at.Filename && (l.line == at.Line || l.line == 0) {
 					return
 				}
