@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/go-logr/logr"
@@ -225,6 +226,14 @@ func TestLabelledConfigsActAtOnceOthersLater(t *testing.T) {
 	plain.Data = map[string]string{"k": "v"}
 	if err := lab.Client.Update(ctx, plain); err != nil {
 		t.Fatal(err)
+	}
+	// ConfigMaps and Secrets are watched apart: the Secret must not overtake.
+	seen := func(context.Context) (bool, error) {
+		version, _ := r.m.Version(lab.Namespace, kernel.ConfigMap("plain"))
+		return version == plain.ResourceVersion, nil
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, kerneltest.Limit, true, seen); err != nil {
+		t.Fatalf("the new ConfigMap is not seen: %v", err)
 	}
 	secret.StringData = map[string]string{"k": "v"}
 	if err := lab.Client.Update(ctx, secret); err != nil {
