@@ -8,6 +8,8 @@ import (
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitops-toolkit/flux/api/meta"
 )
 
 // Options says how a Set is applied.
@@ -33,7 +35,7 @@ type Options struct {
 	// Concurrency bounds the dry-runs, and the writes of one kind, that run side by side; 0 means 4.
 	Concurrency int
 	// Ignore are fields whose drift is not ours to correct.
-	Ignore []IgnoreRule
+	Ignore []meta.IgnoreRule
 	// MigrateAPIVersion rewrites the apiVersion of managedFields entries when the server can no
 	// longer read them in the version that they name.
 	MigrateAPIVersion bool
@@ -105,7 +107,7 @@ func newPass(set *Set, o Options) *pass {
 	return &pass{
 		Options:  o,
 		set:      set,
-		controls: controls(set.owner.Group),
+		policies: Policies(set.owner.Group),
 		crds:     definedKinds(set),
 		previous: o.Previous.ids(),
 		result:   &Result{previous: o.Previous},
@@ -116,7 +118,7 @@ func newPass(set *Set, o Options) *pass {
 type pass struct {
 	Options
 	set      *Set
-	controls controls
+	policies Policies
 	crds     map[groupKind]bool // kinds that a CRD of the set defines
 	previous map[ID]bool        // ids of the inventory before this pass
 	rules    []ignoreRule

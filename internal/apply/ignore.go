@@ -3,42 +3,24 @@ package apply
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/gitops-toolkit/flux/api/meta"
 )
-
-// IgnoreRule names fields whose drift is left alone.
-type IgnoreRule struct {
-	// Paths are JSON pointers (RFC 6901) into the object.
-	Paths []string
-	// Target chooses the objects; nil means all.
-	Target *Target
-}
-
-// Target chooses objects. Group, Version, Kind, Name and Namespace are regular expressions that
-// must match the whole value; an empty one matches everything.
-type Target struct {
-	Group, Version, Kind, Name, Namespace string
-	// LabelSelector and AnnotationSelector have the syntax of Kubernetes label selectors.
-	LabelSelector, AnnotationSelector string
-}
 
 // ignoreRule is a compiled rule.
 type ignoreRule struct {
-	paths       [][]string
-	match       [5]*regexp.Regexp // group, version, kind, name, namespace; nil matches all
-	labels      labels.Selector
-	annotations labels.Selector
+	*Selector
+	paths [][]string
 }
 
-func compileIgnore(rules []IgnoreRule) ([]ignoreRule, error) {
+func compileIgnore(rules []meta.IgnoreRule) ([]ignoreRule, error) {
 	out := make([]ignoreRule, 0, len(rules))
 	for i, r := range rules {
 		c, err := compileRule(r)
@@ -50,57 +32,32 @@ func compileIgnore(rules []IgnoreRule) ([]ignoreRule, error) {
 	return out, nil
 }
 
-func compileRule(r IgnoreRule) (ignoreRule, error) {
-	var c ignoreRule
+func compileRule(r meta.IgnoreRule) (c ignoreRule, err error) {
 	for _, p := range r.Paths {
 		if !strings.HasPrefix(p, "/") {
 			return c, fmt.Errorf("path %q is not a JSON pointer: begin it with /", p)
 		}
-		tokens := strings.Split(p[1:], "/")
-		for i, t := range tokens {
-			tokens[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(t)
-		}
-		c.paths = append(c.paths, tokens)
+		c.paths = append(c.paths, PointerTokens(p))
 	}
-	c.labels, c.annotations = labels.Everything(), labels.Everything()
-	if r.Target == nil {
-		return c, nil
-	}
-	t := r.Target
-	for i, expr := range []string{t.Group, t.Version, t.Kind, t.Name, t.Namespace} {
-		if expr == "" {
-			continue
-		}
-		re, err := regexp.Compile("^(?:" + expr + ")$")
-		if err != nil {
-			return c, fmt.Errorf("target: %w", err)
-		}
-		c.match[i] = re
-	}
-	var err error
-	if c.labels, err = labels.Parse(t.LabelSelector); err != nil {
-		return c, fmt.Errorf("target.labelSelector: %w", err)
-	}
-	if c.annotations, err = labels.Parse(t.AnnotationSelector); err != nil {
-		return c, fmt.Errorf("target.annotationSelector: %w", err)
+	if c.Selector, err = CompileSelector(r.Target); err != nil {
+		return c, fmt.Errorf("target.%w", err)
 	}
 	return c, nil
 }
 
-func (r ignoreRule) matches(u *unstructured.Unstructured) bool {
-	gvk := u.GroupVersionKind()
-	for i, value := range []string{gvk.Group, gvk.Version, gvk.Kind, u.GetName(), u.GetNamespace()} {
-		if r.match[i] != nil && !r.match[i].MatchString(value) {
-			return false
-		}
+// PointerTokens takes a JSON pointer (RFC 6901) apart.
+func PointerTokens(pointer string) []string {
+	tokens := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
+	for i, t := range tokens {
+		tokens[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(t)
 	}
-	return r.labels.Matches(labels.Set(u.GetLabels())) && r.annotations.Matches(labels.Set(u.GetAnnotations()))
+	return tokens
 }
 
 func (p *pass) rulesFor(u *unstructured.Unstructured) []ignoreRule {
 	var out []ignoreRule
 	for _, r := range p.rules {
-		if r.matches(u) {
+		if r.Picks(u) {
 			out = append(out, r)
 		}
 	}
@@ -117,12 +74,12 @@ func strip(u *unstructured.Unstructured, rules []ignoreRule) *unstructured.Unstr
 }
 
 // WithoutIgnored returns the object without the fields that the rules leave to others.
-func WithoutIgnored(u *unstructured.Unstructured, rules []IgnoreRule) (*unstructured.Unstructured, error) {
+func WithoutIgnored(u *unstructured.Unstructured, rules []meta.IgnoreRule) (*unstructured.Unstructured, error) {
 	compiled, err := compileIgnore(rules)
 	if err != nil {
 		return nil, err
 	}
-	compiled = slices.DeleteFunc(compiled, func(r ignoreRule) bool { return !r.matches(u) })
+	compiled = slices.DeleteFunc(compiled, func(r ignoreRule) bool { return !r.Picks(u) })
 	return strip(u, compiled), nil
 }
 

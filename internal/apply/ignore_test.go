@@ -6,6 +6,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gitops-toolkit/flux/api/meta"
 )
 
 const liveWorkload = `
@@ -25,29 +27,29 @@ func TestIgnoreTargets(t *testing.T) {
 	u := object(t, desiredWorkload)
 	for _, tc := range []struct {
 		reason string
-		target *Target
+		target *meta.Selector
 		want   bool
 	}{
 		{"no target is every object", nil, true},
-		{"all parts match", &Target{Group: "apps", Version: "v1", Kind: "Deploy.*", Name: "w..", Namespace: "apps", LabelSelector: "tier=front"}, true},
-		{"expressions are anchored", &Target{Name: "we"}, false},
-		{"alternatives are anchored too", &Target{Name: "x|we"}, false},
-		{"label selector", &Target{LabelSelector: "tier notin (front)"}, false},
-		{"annotation selector", &Target{AnnotationSelector: "a/b=git"}, true},
+		{"all parts match", &meta.Selector{Group: "apps", Version: "v1", Kind: "Deploy.*", Name: "w..", Namespace: "apps", LabelSelector: "tier=front"}, true},
+		{"expressions are anchored", &meta.Selector{Name: "we"}, false},
+		{"alternatives are anchored too", &meta.Selector{Name: "x|we"}, false},
+		{"label selector", &meta.Selector{LabelSelector: "tier notin (front)"}, false},
+		{"annotation selector", &meta.Selector{AnnotationSelector: "a/b=git"}, true},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
-			rules, err := compileIgnore([]IgnoreRule{{Paths: []string{"/spec/replicas"}, Target: tc.target}})
+			rules, err := compileIgnore([]meta.IgnoreRule{{Paths: []string{"/spec/replicas"}, Target: tc.target}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := rules[0].matches(u); got != tc.want {
+			if got := rules[0].Picks(u); got != tc.want {
 				t.Errorf("got %v", got)
 			}
 		})
 	}
-	for _, bad := range []IgnoreRule{{Paths: []string{"spec"}}, {Target: &Target{Name: "("}}, {Target: &Target{LabelSelector: "=="}}} {
-		if _, err := compileIgnore([]IgnoreRule{bad}); err == nil {
+	for _, bad := range []meta.IgnoreRule{{Paths: []string{"spec"}}, {Target: &meta.Selector{Name: "("}}, {Target: &meta.Selector{LabelSelector: "=="}}} {
+		if _, err := compileIgnore([]meta.IgnoreRule{bad}); err == nil {
 			t.Errorf("%v was accepted", bad)
 		}
 	}
@@ -80,7 +82,7 @@ func TestAdopt(t *testing.T) {
 				live.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "hpa", Operation: metav1.ManagedFieldsOperationApply,
 					FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(tc.owner)}})
 			}
-			rules, err := compileIgnore([]IgnoreRule{{Paths: []string{tc.path}}})
+			rules, err := compileIgnore([]meta.IgnoreRule{{Paths: []string{tc.path}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +107,7 @@ func sameNumber(a, b any) bool {
 
 func TestDrifted(t *testing.T) {
 	t.Parallel()
-	rules, err := compileIgnore([]IgnoreRule{{Paths: []string{"/spec/replicas", "/spec/template/spec/containers/0", "/spec/template/spec/containers/1"}}})
+	rules, err := compileIgnore([]meta.IgnoreRule{{Paths: []string{"/spec/replicas", "/spec/template/spec/containers/0", "/spec/template/spec/containers/1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +154,7 @@ func TestIgnoredFieldSurvives(t *testing.T) {
 kind: ConfigMap
 metadata: {name: c, namespace: $NS}
 data: {k: git, tuned: git}`
-	ignore := func(o *Options) { o.Full, o.Ignore = true, []IgnoreRule{{Paths: []string{"/data/tuned"}}} }
+	ignore := func(o *Options) { o.Full, o.Ignore = true, []meta.IgnoreRule{{Paths: []string{"/data/tuned"}}} }
 	b.mustApply(doc, ignore)
 	b.edit("c", "someone", `{"data":{"tuned":"live"}}`)
 	res := b.mustApply(doc, ignore)

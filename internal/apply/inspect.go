@@ -110,14 +110,14 @@ func (v *verdict) digest() {
 
 // known answers without a request where policy or the tracker can.
 func (p *pass) known(it *item) *verdict {
-	if p.controls.untouched(it.obj) {
+	if p.policies.Untouched(it.obj) {
 		return &verdict{item: it, decision: decideSkip}
 	}
 	// What the inventory does not name may have been pruned since the tracker last saw it.
 	if p.Full || p.Tracker == nil || !p.previous[it.id] || p.Tracker.Reclaim(it.id) || !p.Tracker.InStep(it.id, it.hash) {
 		return nil
 	}
-	if p.controls.createOnly(it.obj) {
+	if p.policies.CreateOnly(it.obj) {
 		return &verdict{item: it, decision: decideSkip}
 	}
 	return &verdict{item: it, decision: decideUnchanged}
@@ -165,12 +165,12 @@ func (p *pass) ask(ctx context.Context, v *verdict) error {
 		v.decision = decideCreate
 		return nil
 	}
-	if p.controls.untouched(dry) || p.controls.createOnly(v.item.obj) {
+	if p.policies.Untouched(dry) || p.policies.CreateOnly(v.item.obj) {
 		v.decision = decideSkip
 		p.noteThere(v)
 		return nil
 	}
-	if !p.controls.merge(v.item.obj) && !p.controls.merge(dry) {
+	if !p.policies.merge(v.item.obj) && !p.policies.merge(dry) {
 		v.cleanup = p.takeOver(dry)
 	}
 	return p.decide(ctx, v)
@@ -178,7 +178,7 @@ func (p *pass) ask(ctx context.Context, v *verdict) error {
 
 // watchable reports whether the owner's policies for an object leave no live value alone.
 func (p *pass) watchable(it *item) bool {
-	return len(p.rulesFor(it.obj)) == 0 && !p.controls.merge(it.obj) && !p.controls.createOnly(it.obj)
+	return len(p.rulesFor(it.obj)) == 0 && !p.policies.merge(it.obj) && !p.policies.CreateOnly(it.obj)
 }
 
 // mappingOf finds where the server keeps a kind. One whose CRD came with the set may not be in the
@@ -214,7 +214,7 @@ func (p *pass) dryRun(ctx context.Context, v *verdict) (*unstructured.Unstructur
 // only where the record of our last write leaves it open.
 func (p *pass) decide(ctx context.Context, v *verdict) error {
 	rules := p.rulesFor(v.item.obj)
-	v.watchable = v.watchable && !p.controls.merge(v.dry)
+	v.watchable = v.watchable && !p.policies.merge(v.dry)
 	record, have := p.record(v.item.id)
 	if len(rules) == 0 {
 		if d, sure := p.compareRecord(v, record, have); sure {
@@ -232,7 +232,7 @@ func (p *pass) decide(ctx context.Context, v *verdict) error {
 		return err
 	}
 	v.live = live
-	if p.controls.untouched(live) {
+	if p.policies.Untouched(live) {
 		v.decision = decideSkip
 		return nil
 	}
@@ -291,7 +291,7 @@ func (p *pass) refused(ctx context.Context, v *verdict, refusal error) error {
 		return refusal
 	}
 	v.live = live
-	if p.controls.untouched(live) || p.controls.createOnly(v.item.obj) {
+	if p.policies.Untouched(live) || p.policies.CreateOnly(v.item.obj) {
 		v.decision = decideSkip
 		return nil
 	}
@@ -310,7 +310,7 @@ func (p *pass) refused(ctx context.Context, v *verdict, refusal error) error {
 }
 
 func (p *pass) mayForce(v *verdict) bool {
-	return p.Force || p.controls.force(v.item.obj) || p.controls.force(v.live)
+	return p.Force || p.policies.Force(v.item.obj) || p.policies.Force(v.live)
 }
 
 func (p *pass) record(id ID) (Record, bool) {

@@ -119,9 +119,9 @@ func TestEncryptedSecret(t *testing.T) {
 func TestLabels(t *testing.T) {
 	t.Parallel()
 	u := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, labels: {a: x, b: x}}}")
-	label(u, Preparation{Owner: testOwner,
+	Preparation{Owner: testOwner,
 		Labels:      map[string]string{"b": "common", "kustomize.toolkit.fluxcd.io/name": "override"},
-		Annotations: map[string]string{"note": "n"}})
+		Annotations: map[string]string{"note": "n"}}.Label(u)
 	want := map[string]string{"a": "x", "b": "common",
 		"kustomize.toolkit.fluxcd.io/name": "override", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
 	if !reflect.DeepEqual(u.GetLabels(), want) || u.GetAnnotations()["note"] != "n" {

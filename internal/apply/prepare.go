@@ -116,11 +116,11 @@ func prepareOne(ctx context.Context, client *Client, o Object, p Preparation, sc
 	if err := guardEncrypted(o, ref, p.Owner); err != nil {
 		return nil, err
 	}
-	if !controls(p.Owner.Group).merge(o.Unstructured) {
+	if !Policies(p.Owner.Group).merge(o.Unstructured) {
 		dropLeftovers(o.Unstructured)
 	}
 	unknown := normalise(o.Unstructured)
-	label(o.Unstructured, p)
+	p.Label(o.Unstructured)
 	return &item{ref: ref, id: ref.ID(), obj: o.Unstructured, origin: o.Origin, sensitive: o.Sensitive, hash: desiredHash(o.Unstructured), unknown: unknown}, nil
 }
 
@@ -154,7 +154,7 @@ func scopeOf(ctx context.Context, client *Client, gvk schema.GroupVersionKind, s
 
 // guardEncrypted refuses what is still encrypted. A custom kind may mean to be so, for an operator that decrypts it.
 func guardEncrypted(o Object, ref Ref, owner Owner) error {
-	if controls(owner.Group).encrypted(o.Unstructured) || !scheme.Scheme.Recognizes(ref.GroupVersionKind) {
+	if Policies(owner.Group).encrypted(o.Unstructured) || !scheme.Scheme.Recognizes(ref.GroupVersionKind) {
 		return nil
 	}
 	_, envelope := o.Object["sops"]
@@ -177,7 +177,8 @@ func sealed(data any) bool {
 	return false
 }
 
-func label(u *unstructured.Unstructured, p Preparation) {
+// Label puts the labels and annotations on an object.
+func (p Preparation) Label(u *unstructured.Unstructured) {
 	if l := merged(u.GetLabels(), p.Owner.Labels(), p.Labels); len(l) > 0 {
 		u.SetLabels(l)
 	}

@@ -182,7 +182,7 @@ func (o PruneOptions) absent(err error) (Action, error) {
 
 // spared reports whether a live object must not be deleted.
 func (o PruneOptions) spared(e Entry, live *metav1.PartialObjectMetadata) bool {
-	return !o.Owner.Owns(live) || o.Keep != nil && o.Keep(e.ID) || controls(o.Owner.Group).keep(live)
+	return !o.Owner.Owns(live) || o.Keep != nil && o.Keep(e.ID) || Policies(o.Owner.Group).Keep(live)
 }
 
 // WaitTermination waits until deleted objects are gone, as long as the context allows. The error

@@ -99,7 +99,7 @@ func (p *pass) forceHint(v *verdict) string {
 	if v.err == nil || !v.fixed || p.mayForce(v) {
 		return ""
 	}
-	return fmt.Sprintf("to have the object deleted and created anew, annotate it with %s/force: enabled or set spec.force", p.controls)
+	return fmt.Sprintf("to have the object deleted and created anew, annotate it with %s/force: enabled or set spec.force", p.policies)
 }
 
 // kindHint names what the server has instead of a kind that it does not know.

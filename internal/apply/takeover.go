@@ -72,8 +72,8 @@ func Plain(obj metav1.Object, group, fieldManager string, override []string) boo
 			return false
 		}
 	}
-	c := controls(group)
-	return !c.untouched(obj) && !c.merge(obj) && !hasAny(obj.GetAnnotations(), leftAnnotations) && !hasAny(obj.GetLabels(), leftLabels)
+	c := Policies(group)
+	return !c.Untouched(obj) && !c.merge(obj) && !hasAny(obj.GetAnnotations(), leftAnnotations) && !hasAny(obj.GetLabels(), leftLabels)
 }
 
 func hasAny(have map[string]string, keys []string) bool {

@@ -217,7 +217,7 @@ func (p *pass) noteUnchanged(v *verdict) {
 // noteThere remembers an object that is only created: it is there, whatever it holds, and need not be looked at again
 // before the interval.
 func (p *pass) noteThere(v *verdict) {
-	if p.Tracker != nil && p.controls.createOnly(v.item.obj) {
+	if p.Tracker != nil && p.policies.CreateOnly(v.item.obj) {
 		p.Tracker.Note(v.item.id, Record{Desired: v.item.hash, UID: v.dry.GetUID(), At: time.Now()})
 	}
 }

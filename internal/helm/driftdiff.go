@@ -4,15 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
-	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gitops-toolkit/flux/api/meta"
+	"github.com/gitops-toolkit/flux/internal/apply"
 )
 
 // diff counts what an apply would change.
@@ -90,72 +88,35 @@ func content(o *unstructured.Unstructured, paths [][]string) map[string]any {
 
 // ignoreRule names fields of some objects that others may change.
 type ignoreRule struct {
-	paths                            [][]string
-	whole                            bool
-	group, version, kind, name, area *regexp.Regexp
-	labels, annotations              labels.Selector
+	*apply.Selector
+	paths [][]string
+	whole bool
 }
 
 func ignoreRules(in []meta.IgnoreRule) ([]ignoreRule, error) {
 	var out []ignoreRule
 	for i, r := range in {
-		rule := ignoreRule{labels: labels.Everything(), annotations: labels.Everything()}
+		selector, err := apply.CompileSelector(r.Target)
+		if err != nil {
+			return nil, fmt.Errorf("spec.driftDetection.ignore[%d].target.%w", i, err)
+		}
+		rule := ignoreRule{Selector: selector}
 		for _, p := range r.Paths {
 			if p == "" {
 				rule.whole = true
 				continue
 			}
-			rule.paths = append(rule.paths, tokens(p))
-		}
-		if r.Target != nil {
-			if err := rule.aim(r.Target); err != nil {
-				return nil, fmt.Errorf("spec.driftDetection.ignore[%d].target: %w", i, err)
-			}
+			rule.paths = append(rule.paths, apply.PointerTokens(p))
 		}
 		out = append(out, rule)
 	}
 	return out, nil
 }
 
-func (r *ignoreRule) aim(t *meta.Selector) error {
-	for _, f := range []struct {
-		into *(*regexp.Regexp)
-		text string
-	}{{&r.group, t.Group}, {&r.version, t.Version}, {&r.kind, t.Kind}, {&r.name, t.Name}, {&r.area, t.Namespace}} {
-		if f.text == "" {
-			continue
-		}
-		compiled, err := regexp.Compile("^(?:" + f.text + ")$")
-		if err != nil {
-			return err
-		}
-		*f.into = compiled
-	}
-	var err error
-	if r.labels, err = labels.Parse(t.LabelSelector); err != nil {
-		return err
-	}
-	r.annotations, err = labels.Parse(t.AnnotationSelector)
-	return err
-}
-
-func (r *ignoreRule) matches(o *unstructured.Unstructured) bool {
-	gvk := o.GroupVersionKind()
-	for _, f := range []struct {
-		pattern *regexp.Regexp
-		text    string
-	}{{r.group, gvk.Group}, {r.version, gvk.Version}, {r.kind, gvk.Kind}, {r.name, o.GetName()}, {r.area, o.GetNamespace()}} {
-		if f.pattern != nil && !f.pattern.MatchString(f.text) {
-			return false
-		}
-	}
-	return r.labels.Matches(labels.Set(o.GetLabels())) && r.annotations.Matches(labels.Set(o.GetAnnotations()))
-}
-
 // pathsFor lists the fields of an object that others may change; whole says that all may be.
 func pathsFor(rules []ignoreRule, o *unstructured.Unstructured) (paths [][]string, whole bool) {
 	for i := range rules {
-		if !rules[i].matches(o) {
+		if !rules[i].Picks(o) {
 			continue
 		}
 		if rules[i].whole {
@@ -164,15 +125,6 @@ func pathsFor(rules []ignoreRule, o *unstructured.Unstructured) (paths [][]strin
 		paths = append(paths, rules[i].paths...)
 	}
 	return paths, false
-}
-
-// tokens takes a JSON pointer apart.
-func tokens(pointer string) []string {
-	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
-	for i, p := range parts {
-		parts[i] = strings.ReplaceAll(strings.ReplaceAll(p, "~1", "/"), "~0", "~")
-	}
-	return parts
 }
 
 // remove takes the value at a path out, if there is one.

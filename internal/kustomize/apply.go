@@ -7,6 +7,7 @@ import (
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 )
 
 // apply brings the built objects to the cluster.
@@ -46,23 +47,17 @@ func notNil(inv apply.Inventory) apply.Inventory {
 }
 
 func (j *job) preparation() apply.Preparation {
-	p := apply.Preparation{Owner: ownerOf(j.t.object), StageKinds: j.c.StageKinds}
-	if m := j.t.spec().CommonMetadata; m != nil {
-		p.Labels, p.Annotations = m.Labels, m.Annotations
-	}
+	p := spec.Preparation(j.t.object)
+	p.StageKinds = j.c.StageKinds
 	return p
-}
-
-func ownerOf(k *kustomizev1.Kustomization) apply.Owner {
-	return apply.Owner{Group: kustomizev1.GroupVersion.Group, Name: k.Name, Namespace: k.Namespace}
 }
 
 func (j *job) applyOptions() apply.Options {
 	tracker, full := j.tracking.options(j.look)
 	return apply.Options{
-		Client: j.result.client, FieldManager: FieldManager, OverrideManagers: j.c.OverrideManagers,
+		Client: j.result.client, FieldManager: spec.FieldManager, OverrideManagers: j.c.OverrideManagers,
 		Previous: j.previous, BeforeFirstWrite: j.recordUnion, Tracker: tracker, Full: full,
-		Force: j.t.spec().Force, Concurrency: j.c.ConcurrentSSA, Ignore: ignoreRules(j.t.spec().Ignore),
+		Force: j.t.spec().Force, Concurrency: j.c.ConcurrentSSA, Ignore: j.t.spec().Ignore,
 		MigrateAPIVersion: j.c.m.Gate(GateMigrateAPIVersion),
 		ContinueOnError:   j.t.continues(),
 	}
@@ -100,20 +95,6 @@ func (j *job) keepAfterFailure(ctx context.Context, res *apply.Result, err error
 		}
 	}
 	j.result.inventory = notNil(res.Inventory())
-}
-
-func ignoreRules(rules []meta.IgnoreRule) []apply.IgnoreRule {
-	out := make([]apply.IgnoreRule, len(rules))
-	for i, r := range rules {
-		out[i] = apply.IgnoreRule{Paths: r.Paths}
-		if s := r.Target; s != nil {
-			out[i].Target = &apply.Target{
-				Group: s.Group, Version: s.Version, Kind: s.Kind, Name: s.Name, Namespace: s.Namespace,
-				LabelSelector: s.LabelSelector, AnnotationSelector: s.AnnotationSelector,
-			}
-		}
-	}
-	return out
 }
 
 func (j *job) logApplied(changes apply.ChangeLog) {

@@ -7,13 +7,12 @@ import (
 	"encoding/json"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/resid"
 
-	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 	"github.com/gitops-toolkit/flux/internal/version"
 )
 
@@ -76,15 +75,15 @@ func (j *job) build(ctx context.Context) (*built, error) {
 	if err := j.fetch(ctx); err != nil {
 		return nil, err
 	}
-	vars := j.c.variables(ctx, j.t.object)
-	spec := digestOf(j.t.spec().Path, buildSpec(j.t.spec()), vars.values, vars.enabled, vars.strict, j.c.decryptionInputs(j.t.object))
-	if last := j.built; last != nil && vars.err == nil && last.spec == spec && last.inputs.Unchanged(j.tree.Dir()) {
+	vars := j.variables(ctx)
+	digest := digestOf(j.t.spec().Path, spec.Merged(j.t.spec()), vars.Values, vars.Enabled, vars.Strict, j.c.decryptionInputs(j.t.object))
+	if last := j.built; last != nil && vars.Err == nil && last.spec == digest && last.inputs.Unchanged(j.tree.Dir()) {
 		return last.at(j.t), nil
 	}
-	return j.buildNow(ctx, vars, spec)
+	return j.buildNow(ctx, vars, digest)
 }
 
-func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*built, error) {
+func (j *job) buildNow(ctx context.Context, vars *spec.Variables, digest string) (*built, error) {
 	opts, err := j.options(ctx, vars)
 	if err != nil {
 		return nil, failed(meta.BuildFailedReason, err)
@@ -93,11 +92,11 @@ func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*buil
 	defer cancel()
 	result, err := build.Build(ctx, opts)
 	if err != nil {
-		return nil, failed(meta.BuildFailedReason, vars.concealed(withVariable(err)))
+		return nil, failed(meta.BuildFailedReason, vars.Explain(err))
 	}
 	b := &built{
-		desire: j.t.desire(), generation: j.t.object.Generation, spec: spec, inputs: result.Inputs, digest: result.Digest,
-		private: vars.private || result.Decrypted || holdsSecret(result.Objects), pinned: result.Inputs.Digest() != "",
+		desire: j.t.desire(), generation: j.t.object.Generation, spec: digest, inputs: result.Inputs, digest: result.Digest,
+		private: vars.Private || result.Decrypted || holdsSecret(result.Objects), pinned: result.Inputs.Digest() != "",
 	}
 	b.objects = make([]apply.Object, len(result.Objects))
 	for i, o := range result.Objects {
@@ -112,14 +111,19 @@ func (j *job) buildNow(ctx context.Context, vars *variables, spec string) (*buil
 	return b, nil
 }
 
-func (j *job) options(ctx context.Context, vars *variables) (build.Options, error) {
+// variables reads what spec.postBuild substitutes, with the controller's own identity.
+func (j *job) variables(ctx context.Context) *spec.Variables {
+	return spec.ReadVariables(ctx, j.c.m, j.t.object, j.c.m.Gate(kernel.GateStrictPostBuildSubstitutions))
+}
+
+func (j *job) options(ctx context.Context, vars *spec.Variables) (build.Options, error) {
 	decryptor, err := j.c.decryptor(ctx, j.t.object)
 	if err != nil {
 		return build.Options{}, err
 	}
 	opts := build.Options{
-		Root: j.tree.Dir(), Path: j.t.spec().Path, Spec: buildSpec(j.t.spec()),
-		Decrypt: decryptor, Substitute: vars.step(), Secret: vars.holdSecret, Limits: j.c.BuildLimits,
+		Root: j.tree.Dir(), Path: j.t.spec().Path, Spec: spec.Merged(j.t.spec()),
+		Decrypt: decryptor, Substitute: vars.Step(), Secret: vars.HoldSecret, Limits: j.c.BuildLimits,
 		Memo: j.c.builds.memo(string(j.t.object.UID)),
 	}
 	if j.c.Remotes != nil {
@@ -146,7 +150,7 @@ func (j *job) objects(ctx context.Context, b *built) ([]apply.Object, error) {
 	if err := j.fetch(ctx); err != nil {
 		return nil, err
 	}
-	again, err := j.buildNow(ctx, j.c.variables(ctx, j.t.object), b.spec)
+	again, err := j.buildNow(ctx, j.variables(ctx), b.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -164,31 +168,4 @@ func holdsSecret(objects []*unstructured.Unstructured) bool {
 		}
 	}
 	return false
-}
-
-// buildSpec takes from a spec what is merged into the kustomization.yaml.
-func buildSpec(s *kustomizev1.KustomizationSpec) build.Spec {
-	spec := build.Spec{
-		TargetNamespace: s.TargetNamespace, NamePrefix: s.NamePrefix, NameSuffix: s.NameSuffix,
-		Components: s.Components, IgnoreMissingComponents: s.IgnoreMissingComponents, BuildMetadata: s.BuildMetadata,
-	}
-	for _, p := range s.Patches {
-		spec.Patches = append(spec.Patches, types.Patch{Patch: p.Patch, Target: selector(p.Target)})
-	}
-	for _, i := range s.Images {
-		spec.Images = append(spec.Images, types.Image{Name: i.Name, NewName: i.NewName, NewTag: i.NewTag, Digest: i.Digest})
-	}
-	return spec
-}
-
-func selector(s *meta.Selector) *types.Selector {
-	if s == nil {
-		return nil
-	}
-	return &types.Selector{
-		ResId: resid.ResId{
-			Gvk: resid.Gvk{Group: s.Group, Version: s.Version, Kind: s.Kind}, Name: s.Name, Namespace: s.Namespace,
-		},
-		AnnotationSelector: s.AnnotationSelector, LabelSelector: s.LabelSelector,
-	}
 }

@@ -48,9 +48,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/kustomize/remote"
 )
 
-// FieldManager owns the fields of applied objects.
-const FieldManager = "kustomize-controller"
-
 // Feature gates that only this controller has.
 const (
 	GateDisableFailFast   = "DisableFailFastBehavior"

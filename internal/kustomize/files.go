@@ -68,7 +68,7 @@ func (j *job) origins(ctx context.Context) (map[build.Key]string, error) {
 		}
 		j.tree = tree
 	}
-	opts, err := j.options(ctx, j.c.variables(ctx, j.t.object))
+	opts, err := j.options(ctx, j.variables(ctx))
 	if err != nil {
 		return nil, err
 	}

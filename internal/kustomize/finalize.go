@@ -16,6 +16,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 )
 
 // finalizeKey is the key of the job that deletes the objects of a deleted Kustomization.
@@ -93,7 +94,7 @@ func (c *controller) deleteObjects(ctx context.Context, k *kustomizev1.Kustomiza
 	name := types.NamespacedName{Namespace: k.Namespace, Name: k.Name}
 	keeper, with := c.keeper(ctx, name, clusterKey(k), entries), map[apply.ID]string{}
 	res, err := apply.Prune(ctx, apply.PruneOptions{
-		Client: client, Owner: ownerOf(k), Objects: entries, Concurrency: c.ConcurrentSSA, Keep: keeper.keep,
+		Client: client, Owner: spec.Owner(k), Objects: entries, Concurrency: c.ConcurrentSSA, Keep: keeper.keep,
 		Approve: func(doomed []apply.Ref) error {
 			with = client.Consequences(ctx, doomed)
 			return nil

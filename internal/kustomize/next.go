@@ -13,7 +13,6 @@ import (
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/internal/apply"
-	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
 	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/refusal"
 )
@@ -191,13 +190,4 @@ func placeOf(k *kustomizev1.Kustomization) string {
 		return fmt.Sprintf("ConfigMap '%s/%s'", k.Namespace, kc.ConfigMapRef.Name)
 	}
 	return ""
-}
-
-// withVariable adds what to do about a variable without a value.
-func withVariable(err error) error {
-	var unset *substitute.UnsetError
-	if !errors.As(err, &unset) {
-		return err
-	}
-	return fmt.Errorf("%w; set it in spec.postBuild, or give it a default: ${%s:=value}", err, unset.Name)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 )
 
 // stale takes from an apply what is to be pruned. Without spec.prune it is forgotten.
@@ -29,7 +30,7 @@ func (j *job) prune(ctx context.Context, stale apply.Inventory) error {
 	keeper := j.c.keeper(ctx, j.t.name(), j.t.cluster(), stale)
 	with := map[apply.ID]string{}
 	res, err := apply.Prune(ctx, apply.PruneOptions{
-		Client: j.result.client, Owner: ownerOf(j.t.object), Objects: stale, Concurrency: j.c.ConcurrentSSA, Keep: keeper.keep,
+		Client: j.result.client, Owner: spec.Owner(j.t.object), Objects: stale, Concurrency: j.c.ConcurrentSSA, Keep: keeper.keep,
 		Approve: func(doomed []apply.Ref) error {
 			if err := j.t.checkBudget(doomed, len(j.previous)); err != nil {
 				return err

@@ -235,7 +235,7 @@ func (j *job) goodObjects(ctx context.Context, to good) ([]apply.Object, error) 
 		return nil, fmt.Errorf("its objects are not at hand any more: %w", err)
 	}
 	j.tree = tree
-	b, err := j.buildNow(ctx, j.c.variables(ctx, j.t.object), "")
+	b, err := j.buildNow(ctx, j.variables(ctx), "")
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply/health"
 	"github.com/gitops-toolkit/flux/internal/apply/tracker"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 	"github.com/gitops-toolkit/flux/internal/version"
 )
 
@@ -102,7 +103,7 @@ func (c *controller) startTracker() *tracker.Tracker {
 		}
 		c.notices.Wake = func(key tracker.Key) { c.m.Wake(groupKind, types.NamespacedName(key)) }
 		c.tracker = tracker.New(c.ctx, tracker.Options{
-			Client: client, FieldManager: FieldManager, OverrideManagers: c.OverrideManagers, OwnerGroup: groupKind.Group,
+			Client: client, FieldManager: spec.FieldManager, OverrideManagers: c.OverrideManagers, OwnerGroup: groupKind.Group,
 			Notify: c.notices.Drift, Fight: c.notices.Fight, Log: c.logTracker, FullPassInterval: c.FullPassInterval,
 			Seen: func(key tracker.Key, id apply.ID) { c.vigil.Touch(health.Key(key), id) },
 		})
@@ -149,7 +150,7 @@ func (c *controller) immediate(k *kustomizev1.Kustomization) bool {
 // tellFights reports managers that take back what was corrected.
 func tellFights(req *request, t *target, fights []tracker.Drift) {
 	for _, d := range fights {
-		if message := d.Contested(FieldManager, t.object.GetInterval()); message != "" {
+		if message := d.Contested(spec.FieldManager, t.object.GetInterval()); message != "" {
 			req.Event(kernel.Normal(tracker.ContestedReason, message, t.metadata()))
 		}
 	}

@@ -67,7 +67,7 @@ func observe(obj *metav1.PartialObjectMetadata, o *Options, now time.Time) live 
 		owner:      Key{Namespace: labels[o.OwnerGroup+"/namespace"], Name: labels[o.OwnerGroup+"/name"]},
 		foreign:    apply.ForeignManager(obj, o.FieldManager, o.OverrideManagers),
 		plain:      apply.Plain(obj, o.OwnerGroup, o.FieldManager, o.OverrideManagers),
-		exempt:     apply.Exempt(obj, o.OwnerGroup),
+		exempt:     apply.Policies(o.OwnerGroup).Untouched(obj),
 		leaving:    obj.GetDeletionTimestamp() != nil,
 		seen:       now,
 	}

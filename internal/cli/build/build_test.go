@@ -111,3 +111,23 @@ func TestEncryptedIsMasked(t *testing.T) {
 		}
 	}
 }
+
+// TestSubstitution says which object lacks which variable; without a cluster, what lies there is left out.
+func TestSubstitution(t *testing.T) {
+	t.Parallel()
+	spec := "postBuild: {substitute: {there: canary}, substituteFrom: [{kind: Secret, name: in-the-cluster}]}\n" +
+		"commonMetadata: {labels: {kustomize.toolkit.fluxcd.io/name: theirs}}\n"
+	files := map[string]string{"apps/web/cm.yaml": strings.ReplaceAll(configMap("a"), "canary", "${there} ${absent}")}
+	out, err := built(t, Flags{}, spec, files)
+	if err != nil || !strings.Contains(out, "key: 'canary '\n") && !strings.Contains(out, "key: canary\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if !strings.Contains(out, "kustomize.toolkit.fluxcd.io/name: theirs\n") {
+		t.Errorf("the controller lets commonMetadata win over its own labels:\n%s", out)
+	}
+	_, err = built(t, Flags{Strict: true}, spec, files)
+	const want = `var substitution failed for 'a': envsubst error: variable substitution failed: variable not set (strict mode): "absent"`
+	if err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+}

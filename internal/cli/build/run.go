@@ -9,20 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/resid"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
-	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/artifact/ignore"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/kustomize/build"
 	"github.com/gitops-toolkit/flux/internal/kustomize/remote"
-	"github.com/gitops-toolkit/flux/internal/kustomize/substitute"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 )
 
 // Build returns the objects of one Kustomization built from dir, as they would be applied.
@@ -42,7 +37,7 @@ func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir
 		return nil, err
 	}
 	result, err := remote.Build(ctx, build.Options{
-		Root: root, Mount: root, Path: rel, Spec: specOf(&obj.Spec), Substitute: step, Ignored: ignored,
+		Root: root, Mount: root, Path: rel, Spec: spec.Merged(&obj.Spec), Substitute: step, Ignored: ignored,
 	})
 	var failed *substitutionError
 	if errors.As(err, &failed) {
@@ -51,8 +46,10 @@ func (b *Builder) Build(ctx context.Context, obj *kustomizev1.Kustomization, dir
 	if err != nil {
 		return nil, err
 	}
+	prepared := spec.Preparation(obj)
 	for _, object := range result.Objects {
-		finish(obj, object)
+		prepared.Label(object)
+		hide(object)
 	}
 	return result.Objects, nil
 }
@@ -125,15 +122,11 @@ func (b *Builder) ignored(root, rel string) (func(string, bool) bool, error) {
 
 // substitution returns the step for spec.postBuild, nil when there is nothing to substitute.
 func (b *Builder) substitution(ctx context.Context, obj *kustomizev1.Kustomization) (build.Step, error) {
-	variables, err := b.Variables(ctx, obj)
-	if err != nil {
-		return nil, err
+	variables := b.variables(ctx, obj)
+	expand := variables.Step()
+	if variables.Err != nil || expand == nil {
+		return nil, variables.Err
 	}
-	post := obj.Spec.PostBuild
-	if post == nil || len(variables) == 0 && post.SubstituteStrategy != kustomizev1.SubstituteAlways {
-		return nil, nil
-	}
-	expand := build.SubstituteStep(variables, b.Strict)
 	return func(ctx context.Context, text build.Text) ([]byte, error) {
 		expanded, err := expand(ctx, text)
 		if err != nil {
@@ -157,104 +150,13 @@ func (e *substitutionError) Error() string {
 // Unwrap returns the cause.
 func (e *substitutionError) Unwrap() error { return e.err }
 
-// Variables returns what spec.postBuild substitutes; what lies in the cluster is left out when
+// variables returns what spec.postBuild substitutes; what lies in the cluster is left out when
 // there is none.
-func (b *Builder) Variables(ctx context.Context, obj *kustomizev1.Kustomization) (substitute.Variables, error) {
-	post := obj.Spec.PostBuild
-	if post == nil {
-		return nil, nil
+func (b *Builder) variables(ctx context.Context, obj *kustomizev1.Kustomization) *spec.Variables {
+	if b.Client == nil {
+		return spec.ReadVariables(ctx, nil, obj, b.Strict)
 	}
-	var layers []map[string]string
-	for _, from := range post.SubstituteFrom {
-		if b.Client == nil {
-			break
-		}
-		layer, err := b.layer(ctx, obj.Namespace, from)
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, layer)
-	}
-	variables := substitute.Merge(append(layers, post.Substitute)...)
-	return variables, variables.Validate()
-}
-
-func (b *Builder) layer(ctx context.Context, namespace string, from kustomizev1.SubstituteReference) (map[string]string, error) {
-	values := map[string]string{}
-	var err error
-	switch from.Kind {
-	case kinds.ConfigMaps.Kind:
-		var obj corev1.ConfigMap
-		err = b.Client.Get(ctx, kinds.ConfigMaps, namespace, from.Name, &obj)
-		values = obj.Data
-	case kinds.Secrets.Kind:
-		var obj corev1.Secret
-		err = b.Client.Get(ctx, kinds.Secrets, namespace, from.Name, &obj)
-		for key, value := range obj.Data {
-			values[key] = string(value)
-		}
-	}
-	if apierrors.IsNotFound(err) && from.Optional {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("substitute from '%s/%s' error: %w", from.Kind, from.Name, err)
-	}
-	return values, nil
-}
-
-func specOf(s *kustomizev1.KustomizationSpec) build.Spec {
-	spec := build.Spec{
-		TargetNamespace: s.TargetNamespace, NamePrefix: s.NamePrefix, NameSuffix: s.NameSuffix,
-		Components: s.Components, IgnoreMissingComponents: s.IgnoreMissingComponents, BuildMetadata: s.BuildMetadata,
-	}
-	for _, p := range s.Patches {
-		spec.Patches = append(spec.Patches, types.Patch{Patch: p.Patch, Target: selectorOf(p.Target)})
-	}
-	for _, i := range s.Images {
-		spec.Images = append(spec.Images, types.Image{Name: i.Name, NewName: i.NewName, NewTag: i.NewTag, Digest: i.Digest})
-	}
-	return spec
-}
-
-func selectorOf(s *meta.Selector) *types.Selector {
-	if s == nil {
-		return nil
-	}
-	gvk := resid.Gvk{Group: s.Group, Version: s.Version, Kind: s.Kind}
-	return &types.Selector{
-		ResId:              resid.ResId{Gvk: gvk, Name: s.Name, Namespace: s.Namespace},
-		AnnotationSelector: s.AnnotationSelector, LabelSelector: s.LabelSelector,
-	}
-}
-
-// finish adds what applying adds, and masks what is encrypted.
-func finish(owner *kustomizev1.Kustomization, object *unstructured.Unstructured) {
-	labels, annotations := object.GetLabels(), object.GetAnnotations()
-	if common := owner.Spec.CommonMetadata; common != nil {
-		labels = with(labels, common.Labels)
-		annotations = with(annotations, common.Annotations)
-	}
-	labels = with(labels, map[string]string{
-		kinds.Kustomization.Group + "/name":      owner.Name,
-		kinds.Kustomization.Group + "/namespace": owner.Namespace,
-	})
-	object.SetLabels(labels)
-	if len(annotations) > 0 {
-		object.SetAnnotations(annotations)
-	}
-	hide(object)
-}
-
-func with(under, over map[string]string) map[string]string {
-	merged := map[string]string{}
-	for key, value := range under {
-		merged[key] = value
-	}
-	for key, value := range over {
-		merged[key] = value
-	}
-	return merged
+	return spec.ReadVariables(ctx, kinds.Reader{Client: b.Client}, obj, b.Strict)
 }
 
 // asKustomization returns the object if it is one that applies to this cluster.

@@ -8,9 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
@@ -91,7 +89,7 @@ const sideBySide = 8
 
 // askAll asks repositories for a chart; the answers are in their order.
 func askAll(ctx context.Context, c *cluster.Client, repositories []sourcev1.HelmRepository, chart, version string) []offer {
-	finder := charts.New(secrets{c})
+	finder := charts.New(kinds.Reader{Client: c})
 	defer finder.Close()
 	offers := make([]offer, len(repositories))
 	slots := make(chan struct{}, sideBySide)
@@ -123,13 +121,4 @@ func sift(offers []offer) (found, missed []offer) {
 		}
 	}
 	return found, missed
-}
-
-// secrets reads Secrets with the client of the command line.
-type secrets struct{ *cluster.Client }
-
-// GetSecret reads a Secret.
-func (s secrets) GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
-	secret := &corev1.Secret{}
-	return secret, s.Get(ctx, kinds.Secrets, key.Namespace, key.Name, secret)
 }

@@ -8,16 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
-	"github.com/gitops-toolkit/flux/internal/cli/build"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
 	"github.com/gitops-toolkit/flux/internal/cli/session"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 )
 
 const documentation = "https://fluxcd.io/flux/components/"
@@ -95,14 +94,13 @@ func printVariables(ctx context.Context, s *session.Session, c *cluster.Client, 
 	if obj.Spec.PostBuild == nil {
 		return errors.New("no post build substitutions found")
 	}
-	b := &build.Builder{Namespace: obj.Namespace, Client: c}
-	variables, err := b.Variables(ctx, obj)
-	if err != nil {
-		return err
+	variables := spec.ReadVariables(ctx, kinds.Reader{Client: c}, obj, false)
+	if variables.Err != nil {
+		return variables.Err
 	}
 	var lines []string
-	for name, value := range variables {
-		lines = append(lines, name+"="+strings.ReplaceAll(value, "\n", ""))
+	for name, value := range variables.Values {
+		lines = append(lines, name+"="+value)
 	}
 	slices.Sort(lines)
 	for _, line := range lines {

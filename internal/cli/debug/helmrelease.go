@@ -6,7 +6,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
@@ -88,12 +88,9 @@ func printValues(ctx context.Context, s *session.Session, c *cluster.Client, obj
 }
 
 func readValues(ctx context.Context, c *cluster.Client, kind, namespace, name string) (values.Object, error) {
+	reader, key := kinds.Reader{Client: c}, types.NamespacedName{Namespace: namespace, Name: name}
 	if kind == kinds.Secrets.Kind {
-		secret := &corev1.Secret{}
-		err := c.Get(ctx, kinds.Secrets, namespace, name, secret)
-		return values.FromSecret(secret, err)
+		return values.FromSecret(reader.GetSecret(ctx, key))
 	}
-	config := &corev1.ConfigMap{}
-	err := c.Get(ctx, kinds.ConfigMaps, namespace, name, config)
-	return values.FromConfigMap(config, err)
+	return values.FromConfigMap(reader.GetConfigMap(ctx, key))
 }

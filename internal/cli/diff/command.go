@@ -11,7 +11,6 @@ import (
 	"golang.org/x/term"
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
-	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/build"
 	"github.com/gitops-toolkit/flux/internal/cli/cluster"
@@ -182,15 +181,4 @@ func (f *flags) busy(w io.Writer) (stop func()) {
 
 func listNames(ctx context.Context, c *cluster.Client, namespace string) ([]kustomizev1.Kustomization, error) {
 	return cluster.All[kustomizev1.Kustomization](ctx, c, kinds.Kustomization.Resource, cluster.ListOptions{Namespace: namespace})
-}
-
-func ignoreRule(r meta.IgnoreRule) apply.IgnoreRule {
-	out := apply.IgnoreRule{Paths: r.Paths}
-	if t := r.Target; t != nil {
-		out.Target = &apply.Target{
-			Group: t.Group, Version: t.Version, Kind: t.Kind, Name: t.Name, Namespace: t.Namespace,
-			LabelSelector: t.LabelSelector, AnnotationSelector: t.AnnotationSelector,
-		}
-	}
-	return out
 }

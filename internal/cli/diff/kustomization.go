@@ -21,6 +21,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/apply"
 	"github.com/gitops-toolkit/flux/internal/cli/build"
 	"github.com/gitops-toolkit/flux/internal/cli/kinds"
+	"github.com/gitops-toolkit/flux/internal/kustomize/spec"
 )
 
 // parallel is how many objects the API server is asked about at once.
@@ -124,20 +125,15 @@ func (d *differ) desired(ctx context.Context, obj *kustomizev1.Kustomization, di
 		encodeMasks(u)
 		objects[i].Unstructured = u
 	}
-	p := apply.Preparation{Owner: apply.Owner{Group: kinds.Kustomization.Group, Name: obj.Name, Namespace: obj.Namespace}}
-	if common := obj.Spec.CommonMetadata; common != nil {
-		p.Labels, p.Annotations = common.Labels, common.Annotations
-	}
-	_, err = apply.Prepare(ctx, d.client, objects, p)
+	_, err = apply.Prepare(ctx, d.client, objects, spec.Preparation(obj))
 	return built, err
 }
 
 func (d *differ) comparer(obj *kustomizev1.Kustomization, objects []*unstructured.Unstructured) *comparer {
-	c := &comparer{client: d.client, manager: fieldManager, policies: annotationGroup, force: obj.Spec.Force, set: objects, beside: objects}
-	for _, rule := range obj.Spec.Ignore {
-		c.rules = append(c.rules, ignoreRule(rule))
+	return &comparer{
+		client: d.client, manager: spec.FieldManager, policies: apply.Policies(kinds.Kustomization.Group),
+		rules: obj.Spec.Ignore, force: obj.Spec.Force, set: objects, beside: objects,
 	}
-	return c
 }
 
 // all compares every object; the order is that of the build.
@@ -194,11 +190,8 @@ func (c *comparer) gone(ctx context.Context, obj *kustomizev1.Kustomization, wan
 
 // prunable tells whether a live object is still its owner's to delete.
 func prunable(live *unstructured.Unstructured, owner *kustomizev1.Kustomization) bool {
-	labels := live.GetLabels()
-	if labels[annotationGroup+"name"] != owner.Name || labels[annotationGroup+"namespace"] != owner.Namespace {
-		return false
-	}
-	return !policy(live, "prune", disabled) && !policy(live, "reconcile", disabled) && !policy(live, "ssa", "Ignore")
+	by := spec.Owner(owner)
+	return by.Owns(live) && !apply.Policies(by.Group).Keep(live)
 }
 
 // nested compares the Kustomizations that the build has.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -15,16 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/apply"
-)
-
-// fieldManager is that of the controller of Kustomizations.
-const fieldManager = "kustomize-controller"
-
-// annotations of objects that say how they are applied.
-const (
-	annotationGroup = "kustomize.toolkit.fluxcd.io/"
-	disabled        = "disabled"
 )
 
 // Action is what would be done to an object.
@@ -68,9 +59,9 @@ type comparer struct {
 	client *apply.Client
 	// manager is the controller, whose fields a dry-run must own to take them away.
 	manager string
-	// policies begins the annotations of objects that say how they are applied; empty where none do.
-	policies string
-	rules    []apply.IgnoreRule
+	// policies of objects say how they are applied; empty where none do.
+	policies apply.Policies
+	rules    []meta.IgnoreRule
 	force    bool
 	set      []*unstructured.Unstructured
 	// beside is all that is applied together with the set, which is among it.
@@ -99,7 +90,7 @@ func (c *comparer) compare(ctx context.Context, desired *unstructured.Unstructur
 	if apierrors.IsNotFound(err) {
 		live = nil
 	}
-	if c.policies != "" && leftAlone(desired, live) {
+	if c.policies != "" && c.leftAlone(desired, live) {
 		change.Action = Skipped
 		return change, nil
 	}
@@ -112,7 +103,7 @@ func (c *comparer) compare(ctx context.Context, desired *unstructured.Unstructur
 	case err != nil && live == nil && apierrors.IsNotFound(err) && c.namespaceComes(desired):
 		change.Action = Created
 		return change, nil
-	case err != nil && live != nil && apierrors.IsInvalid(err) && c.mayForce(desired):
+	case err != nil && live != nil && apierrors.IsInvalid(err) && c.mayForce(desired, live):
 		change.Action = Created
 		return change, nil
 	case err != nil:
@@ -220,21 +211,11 @@ func (c *comparer) namespaceComes(desired *unstructured.Unstructured) bool {
 	return false
 }
 
-func (c *comparer) mayForce(desired *unstructured.Unstructured) bool {
-	return c.force || policy(desired, "force", "enabled")
-}
-
-// policy tells whether a label or an annotation of an object says how it is applied.
-func policy(u *unstructured.Unstructured, name, value string) bool {
-	return strings.EqualFold(u.GetLabels()[annotationGroup+name], value) || strings.EqualFold(u.GetAnnotations()[annotationGroup+name], value)
+func (c *comparer) mayForce(desired, live *unstructured.Unstructured) bool {
+	return c.force || c.policies != "" && (c.policies.Force(desired) || c.policies.Force(live))
 }
 
 // leftAlone tells whether labels or annotations keep the object from being applied.
-func leftAlone(desired, live *unstructured.Unstructured) bool {
-	for _, u := range []*unstructured.Unstructured{desired, live} {
-		if u != nil && (policy(u, "reconcile", disabled) || policy(u, "ssa", "Ignore")) {
-			return true
-		}
-	}
-	return live != nil && policy(desired, "ssa", "IfNotPresent")
+func (c *comparer) leftAlone(desired, live *unstructured.Unstructured) bool {
+	return c.policies.Untouched(desired) || live != nil && (c.policies.Untouched(live) || c.policies.CreateOnly(desired))
 }

@@ -115,7 +115,7 @@ func (v *viewer) images(ctx context.Context, obj *imagev1.ImageUpdateAutomation)
 // plan fetches what the commit would build on, and finds out what would change.
 func (v *viewer) plan(ctx context.Context, obj *imagev1.ImageUpdateAutomation, repo *sourcev1.GitRepository, branch string, images map[string]imagev1.ImageRef) (plan edits.Plan, revision string, err error) {
 	clouds := cloud.New(cloud.Options{})
-	way := access.Git{Foreign: true, Secrets: secrets{v.cluster}, Accounts: secrets{v.cluster}, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: clouds}
+	way := access.Git{Foreign: true, Secrets: kinds.Reader{Client: v.cluster}, Accounts: accounts{}, Tokens: githubapp.NewTokens(githubapp.Options{}), Clouds: clouds}
 	remote, _, err := way.Remote(ctx, logr.Discard(), repo)
 	if err != nil {
 		return plan, "", err
@@ -181,17 +181,11 @@ func printed(value string) string {
 	return value
 }
 
-// secrets reads them as the user.
-type secrets struct{ cluster *cluster.Client }
-
-// GetSecret reads a Secret.
-func (s secrets) GetSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
-	out := &corev1.Secret{}
-	return out, s.cluster.Get(ctx, kinds.Secrets, key.Namespace, key.Name, out)
-}
+// accounts has no identities at clouds.
+type accounts struct{}
 
 // CheckCloudAccount refuses what only the controller can do.
-func (secrets) CheckCloudAccount(named, field, _ string) error {
+func (accounts) CheckCloudAccount(named, field, _ string) error {
 	if named == "" {
 		return nil
 	}
@@ -199,6 +193,6 @@ func (secrets) CheckCloudAccount(named, field, _ string) error {
 }
 
 // CloudAccount stands for the identity of whoever runs the command.
-func (secrets) CloudAccount(context.Context, string, string, string) (*corev1.ServiceAccount, error) {
+func (accounts) CloudAccount(context.Context, string, string, string) (*corev1.ServiceAccount, error) {
 	return nil, nil
 }

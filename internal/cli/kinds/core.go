@@ -1,6 +1,13 @@
 package kinds
 
-import "github.com/gitops-toolkit/flux/internal/cli/cluster"
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitops-toolkit/flux/internal/cli/cluster"
+)
 
 // Kinds of Kubernetes itself that commands read or write.
 var (
@@ -17,3 +24,18 @@ var (
 
 // PartOf selects what belongs to an installation.
 const PartOf = "app.kubernetes.io/part-of=flux"
+
+// Reader reads Secrets and ConfigMaps as the user, for what the controllers' own libraries do here.
+type Reader struct{ *cluster.Client }
+
+// GetSecret reads a Secret.
+func (r Reader) GetSecret(ctx context.Context, name types.NamespacedName) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	return secret, r.Get(ctx, Secrets, name.Namespace, name.Name, secret)
+}
+
+// GetConfigMap reads a ConfigMap.
+func (r Reader) GetConfigMap(ctx context.Context, name types.NamespacedName) (*corev1.ConfigMap, error) {
+	config := &corev1.ConfigMap{}
+	return config, r.Get(ctx, ConfigMaps, name.Namespace, name.Name, config)
+}

@@ -46,7 +46,7 @@ func (r *run) moves(ctx context.Context, source *unstructured.Unstructured) (boo
 	if err != nil || live == nil {
 		return false, err
 	}
-	if apply.Exempt(live, kustomizev1.GroupVersion.Group) {
+	if apply.Policies(kustomizev1.GroupVersion.Group).Untouched(live) {
 		return true, nil
 	}
 	for _, field := range []string{"url", "ref", "provider", "secretRef"} {
