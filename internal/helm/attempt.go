@@ -66,6 +66,9 @@ type ended struct {
 	settled bool
 }
 
+// fulfilling is what an attempt says of itself before it acts.
+const fulfilling = "Fulfilling prerequisites"
+
 // attempt returns the function of the job.
 func (c *controller) attempt(req *request, t *target, mem *memory) func(context.Context) (any, error) {
 	status, watch, closely, storage := req.Object.Status.DeepCopy(), mem.watch, c.howClosely(req, t, mem), mem.storage
@@ -113,7 +116,7 @@ func (a *attempt) checkpoint(ctx context.Context) error {
 
 // run prepares the attempt and goes round until it is over.
 func (a *attempt) run(ctx context.Context) kernel.Outcome {
-	a.req.Progress(kernel.Progress{Message: "Fulfilling prerequisites"})
+	a.req.Progress(kernel.Progress{Message: fulfilling})
 	if a.look != lookAll {
 		if outcome := a.lookAgain(ctx); outcome != nil {
 			return *outcome

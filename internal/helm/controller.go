@@ -99,6 +99,7 @@ func Kind(externalArtifacts bool) kernel.Kind[*helmv2.HelmRelease] {
 		},
 		Referents:        referents(externalArtifacts),
 		SuspendedMessage: "reconciliation is suspended for this object",
+		Attempt:          func(*helmv2.HelmRelease) string { return fulfilling },
 	}
 }
 

@@ -28,6 +28,17 @@ func (c *controller) checkDependencies(ctx context.Context, t *target) *kernel.O
 	return nil
 }
 
+// insteadOf tells of dependencies that are not ready rather than of a source that is not: they come first, and may be
+// what the source waits for.
+func (c *controller) insteadOf(ctx context.Context, t *target, source *kernel.Outcome) *kernel.Outcome {
+	if source.Verdict != kernel.VerdictStalled {
+		if first := c.checkDependencies(ctx, t); first != nil {
+			return first
+		}
+	}
+	return source
+}
+
 func (c *controller) dependencyNotReady(err error) *kernel.Outcome {
 	after := c.m.Settings().RequeueDependency
 	message := fmt.Sprintf("dependencies do not meet ready condition (%s): retrying in %s", err, after)

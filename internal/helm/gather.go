@@ -52,11 +52,14 @@ func (c *controller) gather(ctx context.Context, req *request) (*target, *kernel
 	t := &target{object: req.Object.DeepCopy()}
 	t.object.Normalize()
 	for _, check := range []func(context.Context, *request, *target) *kernel.Outcome{
-		c.checkSpec, c.compileExpressions, c.keepHelmChart, c.findSource,
+		c.checkSpec, c.compileExpressions, c.keepHelmChart,
 	} {
 		if stopped := check(ctx, req, t); stopped != nil {
 			return nil, stopped
 		}
+	}
+	if stopped := c.findSource(ctx, t); stopped != nil {
+		return nil, c.insteadOf(ctx, t, stopped)
 	}
 	c.readVersions(t)
 	return t, nil

@@ -72,6 +72,9 @@ metadata: {name: {{ .Release.Name }}-away, namespace: no-such-namespace}
 		"nochart":   {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "nochart" }, meta.ArtifactFailedReason, "Could not load chart: Chart.yaml file is missing"},
 		"storage":   {func(s *helmv2.HelmReleaseSpec) { s.StorageNamespace = "no-such-namespace" }, "InstallFailed", `namespaces "no-such-namespace" not found`},
 		"dependent": {func(s *helmv2.HelmReleaseSpec) { s.DependsOn = []meta.DependencyReference{{Name: "nobody"}} }, meta.DependencyNotReadyReason, "unable to get '" + l.namespace + "/nobody' dependency"},
+		"dependent-first": {func(s *helmv2.HelmReleaseSpec) {
+			s.ChartRef.Name, s.DependsOn = "missing", []meta.DependencyReference{{Name: "nobody"}}
+		}, meta.DependencyNotReadyReason, "unable to get '" + l.namespace + "/nobody' dependency"},
 		"expr": {func(s *helmv2.HelmReleaseSpec) {
 			s.HealthCheckExprs = []meta.CustomHealthCheck{{APIVersion: "v1", Kind: "ConfigMap", Current: "((("}}
 		}, meta.InvalidCELExpressionReason, "Reconciliation failed terminally"},
@@ -86,6 +89,9 @@ metadata: {name: {{ .Release.Name }}-away, namespace: no-such-namespace}
 			hr, message := at.failed(name, c.reason)
 			if !strings.Contains(message, c.words) {
 				t.Errorf("Ready says %q, want %q in it", message, c.words)
+			}
+			if r := condition(hr, meta.ReconcilingCondition); condition(hr, meta.StalledCondition) == nil && (r == nil || r.Reason != meta.ProgressingWithRetryReason || r.Message == "") {
+				t.Errorf("Reconciling is %+v", r)
 			}
 			if len(hr.Status.History) > 0 && hr.Status.History[0].Status == "deployed" {
 				t.Errorf("it was released: %+v", hr.Status.History[0])

@@ -169,7 +169,7 @@ func (c *controller) deleteHelmChart(ctx context.Context, hr *helmv2.HelmRelease
 }
 
 // findSource looks up the object that offers the chart, and its artifact.
-func (c *controller) findSource(ctx context.Context, _ *request, t *target) *kernel.Outcome {
+func (c *controller) findSource(ctx context.Context, t *target) *kernel.Outcome {
 	t.source, _ = sourceReference(t.object)
 	source, stopped := c.sourceObject(t)
 	if stopped != nil {

@@ -253,6 +253,8 @@ func TestBadRepositoriesAndPolicies(t *testing.T) {
 		})
 		if stalled := meta.Conditions(o.Status.Conditions).Get("Stalled") != nil; stalled != (tc.reason == "InvalidPolicy" || tc.reason == "ImageURLInvalid") {
 			t.Errorf("%s: stalled %v", name, stalled)
+		} else if r := meta.Conditions(o.Status.Conditions).Get("Reconciling"); !stalled && (r == nil || r.Reason != "ProgressingWithRetry" || r.Message != "processing object: new generation -1 -> 1") {
+			t.Errorf("%s: Reconciling %+v", name, r)
 		}
 	}
 	if after := asked.Load(); after != before {

@@ -210,6 +210,10 @@ func TestBadAutomations(t *testing.T) {
 		if !strings.Contains(readyOf(o).Message, tc.message) {
 			t.Errorf("%s: %q, want %q", name, readyOf(o).Message, tc.message)
 		}
+		conditions := meta.Conditions(o.Status.Conditions)
+		if r := conditions.Get("Reconciling"); conditions.Get("Stalled") == nil && (r == nil || r.Reason != "ProgressingWithRetry" || r.Message != "processing object: new generation -1 -> 1") {
+			t.Errorf("%s: Reconciling %+v", name, r)
+		}
 	}
 	// A marker that names nobody is told, and nothing is written.
 	l.createUpdate("nobody", func(o *imagev1.ImageUpdateAutomation) { o.Spec.Update = &imagev1.UpdateStrategy{Path: "/none"} })

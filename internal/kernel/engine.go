@@ -43,6 +43,7 @@ type engine struct {
 	reconcile  func(context.Context, *pass) Outcome
 	finalize   func(context.Context, *pass) Outcome
 	inert      func(meta.Object) bool
+	attempt    func(meta.Object) string
 
 	states  states
 	index   *index
@@ -82,6 +83,12 @@ func newEngine[T meta.Object](m *Manager, kind Kind[T], r Reconciler[T]) (*engin
 	e.reconcile = func(ctx context.Context, p *pass) Outcome { return call(ctx, p, r.Reconcile) }
 	e.finalize = func(ctx context.Context, p *pass) Outcome { return call(ctx, p, r.Finalize) }
 	e.inert = func(o meta.Object) bool { return kind.Inert != nil && kind.Inert(o.(T)) }
+	e.attempt = func(o meta.Object) string {
+		if kind.Attempt == nil {
+			return ""
+		}
+		return kind.Attempt(o.(T))
+	}
 	m.process.strip(kind.New(), m.settings.WatchLabelSelector != "", stripper(kind.Strip))
 	for _, ref := range kind.Referents {
 		m.process.strip(ref.newObject(), true, ref.strip)

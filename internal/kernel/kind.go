@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -51,6 +52,17 @@ type Kind[T meta.Object] struct {
 	DependsField string
 	// SuspendedMessage is the log line of a suspended object; a default is used when empty.
 	SuspendedMessage string
+	// Attempt is what Reconciling says of an attempt that failed before it had told of any progress. Nil: such an
+	// attempt leaves the condition as it was.
+	Attempt func(obj T) string
+}
+
+// Processing is what most kinds say of an attempt that has not come far.
+func Processing[T meta.Object](obj T) string {
+	if before := obj.GetObservedGeneration(); before != obj.GetGeneration() {
+		return fmt.Sprintf("processing object: new generation %d -> %d", before, obj.GetGeneration())
+	}
+	return "reconciliation in progress"
 }
 
 // Published is what the referrers of an object react to.

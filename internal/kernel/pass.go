@@ -101,7 +101,7 @@ func (p *pass) flush() {
 		p.st.mu.Lock()
 		defer p.st.mu.Unlock()
 		a := p.attempt
-		if a.closed || a.progress == nil {
+		if a.closed || a.progress == nil || a.progress.Message == "" {
 			return nil
 		}
 		if wait := a.holdBack(p.st); wait > 0 {

@@ -35,7 +35,7 @@ func (t Trigger) Has(t2 Trigger) bool { return t&t2 != 0 }
 // Progress is what a pass or job is busy with. It is written only when the work lasts longer
 // than a second; its last message also stays in Reconciling when the attempt fails.
 type Progress struct {
-	// Message of the condition Reconciling.
+	// Message of the condition Reconciling; empty: what Kind.Attempt says, if the attempt fails.
 	Message string
 	// Ready is the message of Ready=Unknown, reason Progressing. When empty, Ready keeps its
 	// verdict while the work goes on; only a missing or Unknown Ready takes Message.

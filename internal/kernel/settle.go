@@ -69,7 +69,11 @@ func (e *engine) conclude(ctx context.Context, p *pass, o Outcome) (reconcile.Re
 	if p.job != nil && !p.job.Superseded {
 		request = a.requested
 	}
-	judge(p.object, o, a.progress)
+	told := e.attempt(p.object)
+	if a.progress != nil && a.progress.Message != "" {
+		told = a.progress.Message
+	}
+	judge(p.object, o, told)
 	answer(p.object, request)
 	writing, done := outlive(ctx, verdictGrace)
 	defer done()

@@ -55,9 +55,9 @@ var table = map[Verdict]rule{
 	VerdictStalled: {ready: metav1.ConditionFalse, stalled: true, observe: true, event: EventWarning, log: logError},
 }
 
-// judge writes an outcome into the conditions of obj. Progress is the last message of the
-// attempt, nil when it never reported any.
-func judge(obj meta.Object, o Outcome, progress *Progress) {
+// judge writes an outcome into the conditions of obj. Progress is how far the attempt had come, empty when
+// there is nothing to tell.
+func judge(obj meta.Object, o Outcome, progress string) {
 	r := table[o.Verdict]
 	reason := cmp.Or(o.Reason, defaultReason(o.Verdict))
 	setCondition(obj, metav1.Condition{Type: meta.ReadyCondition, Status: r.ready, Reason: reason, Message: redact(o.Message)})
@@ -88,13 +88,9 @@ func defaultReason(v Verdict) string {
 }
 
 // retrying keeps the condition Reconciling of an attempt that had begun to work.
-func retrying(obj meta.Object, progress *Progress) {
-	message := ""
-	if c := apimeta.FindStatusCondition(obj.GetConditions(), meta.ReconcilingCondition); c != nil {
+func retrying(obj meta.Object, message string) {
+	if c := apimeta.FindStatusCondition(obj.GetConditions(), meta.ReconcilingCondition); c != nil && message == "" {
 		message = c.Message
-	}
-	if progress != nil {
-		message = progress.Message
 	}
 	if message == "" {
 		return

@@ -26,14 +26,14 @@ func cond(conditionType string, status metav1.ConditionStatus, reason, message s
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	working := &Progress{Message: "building"}
+	const working = "building"
 	reconciling := cond(meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingReason, "fetching")
 	stalled := cond(meta.StalledCondition, metav1.ConditionTrue, "Bad", "bad")
 	tests := []struct {
 		reason   string
 		outcome  Outcome
 		before   []metav1.Condition
-		progress *Progress
+		progress string
 		want     []metav1.Condition
 		observed int64
 	}{
@@ -42,17 +42,20 @@ func TestJudge(t *testing.T) {
 		{"a failure keeps its progress", Failed("BuildFailed", errors.New("no")), nil, working, []metav1.Condition{
 			cond("Ready", metav1.ConditionFalse, "BuildFailed", "no"),
 			cond("Reconciling", metav1.ConditionTrue, meta.ProgressingWithRetryReason, "building")}, 2},
-		{"a failure before any progress shows none", Failed("ArtifactFailed", errors.New("no")), nil, nil,
+		{"a failure before any progress shows none", Failed("ArtifactFailed", errors.New("no")), nil, "",
 			[]metav1.Condition{cond("Ready", metav1.ConditionFalse, "ArtifactFailed", "no")}, 2},
-		{"progress that was written stays with the failure", Failed("X", errors.New("no")), []metav1.Condition{reconciling}, nil, []metav1.Condition{
+		{"what it had come to is told over what was written", Failed("X", errors.New("no")), []metav1.Condition{reconciling}, working, []metav1.Condition{
+			cond("Reconciling", metav1.ConditionTrue, meta.ProgressingWithRetryReason, "building"),
+			cond("Ready", metav1.ConditionFalse, "X", "no")}, 2},
+		{"progress that was written stays with the failure", Failed("X", errors.New("no")), []metav1.Condition{reconciling}, "", []metav1.Condition{
 			cond("Reconciling", metav1.ConditionTrue, meta.ProgressingWithRetryReason, "fetching"),
 			cond("Ready", metav1.ConditionFalse, "X", "no")}, 2},
-		{"waiting observes nothing", Waiting("DependencyNotReady", "dep", time.Second), []metav1.Condition{stalled}, nil,
+		{"waiting observes nothing", Waiting("DependencyNotReady", "dep", time.Second), []metav1.Condition{stalled}, "",
 			[]metav1.Condition{cond("Ready", metav1.ConditionFalse, "DependencyNotReady", "dep")}, 2},
 		{"a stall is a verdict", Stalled("InvalidURL", errors.New("no")), []metav1.Condition{reconciling}, working, []metav1.Condition{
 			cond("Ready", metav1.ConditionFalse, "InvalidURL", "no"),
 			cond("Stalled", metav1.ConditionTrue, "InvalidURL", "no")}, 3},
-		{"denied access is no verdict on the generation", Stalled("AccessDenied", errors.New("no")).KeepObservedGeneration(), nil, nil, []metav1.Condition{
+		{"denied access is no verdict on the generation", Stalled("AccessDenied", errors.New("no")).KeepObservedGeneration(), nil, "", []metav1.Condition{
 			cond("Ready", metav1.ConditionFalse, "AccessDenied", "no"),
 			cond("Stalled", metav1.ConditionTrue, "AccessDenied", "no")}, 2},
 	}

@@ -46,6 +46,7 @@ func Kind() kernel.Kind[*imagev1.ImagePolicy] {
 		Referents: []kernel.Referent{kernel.Refer(imagev1.GroupVersion.WithKind(imagev1.ImageRepositoryKind),
 			func() *imagev1.ImageRepository { return &imagev1.ImageRepository{} }, published, nil)},
 		SuspendedMessage: "reconciliation is suspended for this resource",
+		Attempt:          kernel.Processing[*imagev1.ImagePolicy],
 	}
 }
 

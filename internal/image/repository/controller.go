@@ -52,6 +52,7 @@ func Kind() kernel.Kind[*imagev1.ImageRepository] {
 			return kernel.Published{}
 		},
 		SuspendedMessage: "reconciliation is suspended for this resource",
+		Attempt:          kernel.Processing[*imagev1.ImageRepository],
 	}
 }
 

@@ -72,6 +72,7 @@ func Kind() kernel.Kind[*imagev1.ImageUpdateAutomation] {
 			kernel.Refer(sourcev1.GroupVersion.WithKind(sourcev1.GitRepositoryKind), func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} }, nil, nil),
 		},
 		SuspendedMessage: "reconciliation is suspended for this resource",
+		Attempt:          kernel.Processing[*imagev1.ImageUpdateAutomation],
 	}
 }
 

@@ -56,6 +56,9 @@ func Register(m *kernel.Manager, o Options) error {
 	return kernel.Register(m, Kind(), &controller{Options: o, m: m})
 }
 
+// inProgress is what an attempt says of itself.
+const inProgress = "reconciliation in progress"
+
 // Kind describes ArtifactGenerators to the kernel.
 func Kind() kernel.Kind[*extensionsv1.ArtifactGenerator] {
 	return kernel.Kind[*extensionsv1.ArtifactGenerator]{
@@ -65,6 +68,7 @@ func Kind() kernel.Kind[*extensionsv1.ArtifactGenerator] {
 		Referents:        referents(),
 		Annotations:      []string{extensionsv1.ReconcileAnnotation},
 		SuspendedMessage: "Reconciliation is disabled",
+		Attempt:          func(*extensionsv1.ArtifactGenerator) string { return inProgress },
 	}
 }
 

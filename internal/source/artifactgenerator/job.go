@@ -50,7 +50,7 @@ func (j *job) run(ctx context.Context) (any, error) {
 		return out, nil
 	}
 	out.drifted = true
-	j.req.Progress(kernel.Progress{Message: "reconciliation in progress"})
+	j.req.Progress(kernel.Progress{Message: inProgress})
 	trees, err := j.fetch(ctx)
 	defer release(trees)
 	if err != nil {

@@ -14,8 +14,15 @@ import (
 const (
 	building    = "building artifact"
 	disappeared = "building artifact: disappeared from storage"
-	inProgress  = "reconciliation in progress"
 )
+
+// Describe is what Reconciling says of an attempt that failed before it had come to its artifact.
+func Describe[T meta.Source](obj T) string {
+	if obj.GetArtifact() == nil {
+		return building
+	}
+	return kernel.Processing(obj)
+}
 
 // Outdate notes why the artifact of before is not what is wanted, and tells that another is on its way, for the case that
 // it takes long.
@@ -44,13 +51,13 @@ func (f *Found) Failed(req Request, before *meta.Artifact, fail *Failure, owned 
 	return fail.Outcome(req, owned)
 }
 
-// attempted is what Reconciling says after a failure.
+// attempted is what Reconciling says after a failure, empty where the artifact is as it was.
 func (f *Found) attempted(before *meta.Artifact) string {
 	switch {
 	case len(f.Outdated) > 0:
 		return building + ": " + f.Outdated[0].Message
 	case f.Artifact != nil:
-		return inProgress
+		return ""
 	case before != nil:
 		return disappeared
 	}

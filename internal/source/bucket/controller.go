@@ -68,6 +68,7 @@ func Kind() kernel.Kind[*sourcev1.Bucket] {
 			sourcev1.ArtifactInStorageCondition,
 		},
 		SuspendedMessage: "reconciliation is suspended for this object",
+		Attempt:          attempt.Describe[*sourcev1.Bucket],
 	}
 }
 

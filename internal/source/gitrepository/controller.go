@@ -83,6 +83,7 @@ func Kind() kernel.Kind[*sourcev1.GitRepository] {
 		Publish:          published,
 		DependsField:     "spec.include",
 		SuspendedMessage: "reconciliation is suspended for this object",
+		Attempt:          attempt.Describe[*sourcev1.GitRepository],
 	}
 }
 

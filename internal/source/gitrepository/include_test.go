@@ -39,6 +39,9 @@ func TestInclude(t *testing.T) {
 	if !strings.HasPrefix(message, "could not get resource for include 'shared': ") || !strings.HasSuffix(message, "; create it, or correct spec.include") || obj.Status.Conditions.Get("IncludeUnavailable") == nil {
 		t.Errorf("without the included object: %q, %+v", message, obj.Status.Conditions)
 	}
+	if r := obj.Status.Conditions.Get("Reconciling"); r == nil || r.Reason != "ProgressingWithRetry" || r.Message != "building artifact" {
+		t.Errorf("without the included object: Reconciling %+v", r)
+	}
 	l.create("shared", func(o *sourcev1.GitRepository) { o.Spec.URL = l.server.HTTPURL("shared") })
 	obj = l.ready("fleet", "main@sha1:"+tip)
 	want := map[string]string{"app/deploy.yaml": "replicas: 1\n", "README.md": "hello\n", "vendor/base/a.yaml": "a: 1\n"}

@@ -33,6 +33,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/registry"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
 	"github.com/gitops-toolkit/flux/internal/source/trust"
 	"github.com/gitops-toolkit/flux/internal/verify"
@@ -93,6 +94,7 @@ func Kind() kernel.Kind[*sourcev1.HelmChart] {
 			kernel.Refer(gv.WithKind(sourcev1.BucketKind), func() *sourcev1.Bucket { return &sourcev1.Bucket{} }, nil, nil),
 		},
 		SuspendedMessage: "reconciliation is suspended for this object",
+		Attempt:          attempt.Describe[*sourcev1.HelmChart],
 	}
 }
 

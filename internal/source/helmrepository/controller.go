@@ -31,6 +31,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/kernel"
+	"github.com/gitops-toolkit/flux/internal/source/attempt"
 	"github.com/gitops-toolkit/flux/internal/source/helmaccess"
 )
 
@@ -79,6 +80,7 @@ func Kind() kernel.Kind[*sourcev1.HelmRepository] {
 		},
 		Inert:            helmaccess.IsRegistry,
 		SuspendedMessage: "reconciliation is suspended for this object",
+		Attempt:          attempt.Describe[*sourcev1.HelmRepository],
 	}
 }
 

@@ -84,6 +84,7 @@ func Kind() kernel.Kind[*sourcev1.OCIRepository] {
 			sourcev1.ArtifactInStorageCondition, sourcev1.SourceVerifiedCondition,
 		},
 		SuspendedMessage: "reconciliation is suspended for this object",
+		Attempt:          attempt.Describe[*sourcev1.OCIRepository],
 	}
 }
 
