@@ -26,6 +26,7 @@ func TestTests(t *testing.T) {
 	l.source("demo", "1.0.0", demo("1.0.0", map[string]string{
 		"templates/tests/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-test\n  annotations: {helm.sh/hook: test}\n",
 		"templates/tests/b.yaml": "{{ if .Values.failing }}\napiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}-bad\n  annotations: {helm.sh/hook: test, helm.sh/hook-weight: \"1\"}\nspec: {ports: [{port: 99999}]}\n{{ end }}\n",
+		"templates/tests/c.yaml": "{{ if .Values.failing }}\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-late\n  annotations: {helm.sh/hook: test, helm.sh/hook-weight: \"2\"}\n{{ end }}\n",
 	}))
 	l.create("good", func(s *helmv2.HelmReleaseSpec) { s.Test = &helmv2.Test{Enable: true} })
 	hr := l.ready("good", 1)
@@ -43,6 +44,9 @@ func TestTests(t *testing.T) {
 	if message != "Failed to install after 1 attempt(s)" || condition(hr, "TestSuccess").Reason != "TestFailed" || condition(hr, "Ready").Reason != "TestFailed" {
 		t.Errorf("Stalled says %q, TestSuccess is %+v, Ready %+v", message, condition(hr, "TestSuccess"), condition(hr, "Ready"))
 	}
+	if h := hr.Status.History[0].TestHooks; h == nil || len(*h) != 3 || (*h)["bad-bad"].Phase != "Failed" || (*h)["bad-late"] == nil || *(*h)["bad-late"] != (helmv2.TestHookStatus{}) {
+		t.Errorf("the test that was not reached is not told: %+v", h)
+	}
 	l.create("ignored", func(s *helmv2.HelmReleaseSpec) {
 		s.Test, s.Values = &helmv2.Test{Enable: true, IgnoreFailures: true}, values(t, `{"failing":true}`)
 	})
@@ -53,7 +57,9 @@ func TestTests(t *testing.T) {
 		s.Test = &helmv2.Test{Enable: true, Filters: &[]helmv2.TestFilter{{Name: "filtered-bad", Exclude: true}}}
 		s.Values = values(t, `{"failing":true}`)
 	})
-	l.ready("filtered", 1)
+	if h := l.ready("filtered", 1).Status.History[0].TestHooks; h == nil || len(*h) != 2 || (*h)["filtered-bad"] != nil {
+		t.Errorf("test hooks %+v, want those that the filters leave", h)
+	}
 }
 
 func TestPostRenderersAndMetadata(t *testing.T) {

@@ -16,8 +16,9 @@ import (
 // test runs the tests of the release and records how they went.
 func (a *attempt) test(ctx context.Context) *kernel.Outcome {
 	timeout := a.hr.GetTimeout()
+	var filters *[]helmv2.TestFilter
 	if t := a.hr.Spec.Test; t != nil {
-		timeout = action.Timeout(a.hr, t.Timeout)
+		timeout, filters = action.Timeout(a.hr, t.Timeout), t.Filters
 	}
 	status := &a.hr.Status
 	latest := status.History.Latest()
@@ -25,7 +26,7 @@ func (a *attempt) test(ctx context.Context) *kernel.Outcome {
 	rel, err := a.runner.TestNow(ctx, a.last)
 	if latest = status.History.Latest(); rel != nil {
 		tested := *latest
-		tested.TestHooks = release.Tests(rel)
+		tested.TestHooks = release.Tests(rel, filters)
 		status.History = append(helmv2.Snapshots{&tested}, status.History[1:]...)
 		latest = &tested
 	}

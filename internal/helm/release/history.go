@@ -74,12 +74,13 @@ func FullName(s *helmv2.Snapshot) string {
 // VersionedChart is <chart>@<version>.
 func VersionedChart(s *helmv2.Snapshot) string { return s.ChartName + "@" + s.ChartVersion }
 
-// Tests returns how the tests of a stored release went that have run; none is an empty map, not nil.
-func Tests(rel *helm.Release) *map[string]*helmv2.TestHookStatus {
+// Tests returns how the tests of a stored release went that filters leave; one that another's failure kept from running
+// has no phase. None is an empty map, not nil.
+func Tests(rel *helm.Release, filters *[]helmv2.TestFilter) *map[string]*helmv2.TestHookStatus {
 	out := map[string]*helmv2.TestHookStatus{}
 	for _, h := range rel.Hooks {
-		if !IsTest(h) || h.LastRun.StartedAt.IsZero() {
-			continue // filtered out, or never reached
+		if !IsTest(h) || !selected(h.Name, filters) {
+			continue
 		}
 		t := &helmv2.TestHookStatus{Phase: h.LastRun.Phase.String()}
 		if !h.LastRun.StartedAt.IsZero() {
@@ -93,6 +94,22 @@ func Tests(rel *helm.Release) *map[string]*helmv2.TestHookStatus {
 		out[h.Name] = t
 	}
 	return &out
+}
+
+// selected tells whether filters leave a test, as Helm reads them: any that names tests to run leaves only those.
+func selected(name string, filters *[]helmv2.TestFilter) bool {
+	if filters == nil {
+		return true
+	}
+	var only, named bool
+	for _, f := range *filters {
+		if f.Exclude && f.Name == name {
+			return false
+		}
+		only = only || !f.Exclude
+		named = named || !f.Exclude && f.Name == name
+	}
+	return named || !only
 }
 
 // Tested tells whether a verdict about the tests of a snapshot is known.
