@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	helmv2 "github.com/gitops-toolkit/flux/api/helm/v2"
 	"github.com/gitops-toolkit/flux/api/meta"
+	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 )
 
@@ -120,6 +124,39 @@ func TestWrongDigest(t *testing.T) {
 	}
 	l.charts.put(t, at, pack(t, "demo", good))
 	l.ready("app", 2)
+}
+
+// Why a source has no chart is told as soon as the source tells it, not when its release looks again.
+func TestSourceThatFailsIsTold(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(l *lab) { l.settings.RequeueDependency = time.Hour })
+	l.source("demo", "1.0.0", demo("1.0.0", nil))
+	l.create("app")
+	l.ready("app", 1)
+	repo := &sourcev1.OCIRepository{}
+	if err := l.client.Get(t.Context(), types.NamespacedName{Namespace: l.namespace, Name: "demo"}, repo); err != nil {
+		t.Fatal(err)
+	}
+	repo.Spec.URL = "oci://example.com/other"
+	if err := l.client.Update(t.Context(), repo); err != nil {
+		t.Fatal(err)
+	}
+	l.update("app", func(hr *helmv2.HelmRelease) { hr.Spec.Values = values(t, `{"message":"two"}`) })
+	says := func(what string) {
+		l.until("app", "that its source says: "+what, func(hr *helmv2.HelmRelease) bool {
+			return strings.HasSuffix(hr.Status.Conditions.Get(meta.ReadyCondition).Message, "/demo' is not ready: "+what)
+		})
+	}
+	says("latest generation of object has not been reconciled")
+	for _, why := range []string{"no such repository", "not allowed"} {
+		old := repo.DeepCopy()
+		repo.Status.Conditions = meta.Conditions{{Type: meta.ReadyCondition, Status: metav1.ConditionFalse, Reason: "Failed", Message: why,
+			ObservedGeneration: repo.Generation, LastTransitionTime: metav1.Now()}}
+		if err := l.client.Status().Patch(t.Context(), repo, client.MergeFrom(old)); err != nil {
+			t.Fatal(err)
+		}
+		says(why)
+	}
 }
 
 func TestValuesFromFollowsLabelledObjects(t *testing.T) {

@@ -25,7 +25,7 @@ func (c *controller) References(hr *helmv2.HelmRelease) []kernel.Reference {
 
 // sourceReference names the object that offers the chart: one of its own where the spec has a template.
 func sourceReference(hr *helmv2.HelmRelease) (kernel.Reference, bool) {
-	ref := kernel.Reference{Group: sourcev1.GroupVersion.Group, Wake: kernel.OnRevision | kernel.OnReady, Restricted: true}
+	ref := kernel.Reference{Group: sourcev1.GroupVersion.Group, Wake: kernel.OnRevision | kernel.OnReady | kernel.OnFailure, Restricted: true}
 	switch {
 	case hr.Spec.ChartRef != nil:
 		ref.Kind, ref.Namespace, ref.Name = hr.Spec.ChartRef.Kind, hr.Spec.ChartRef.Namespace, hr.Spec.ChartRef.Name

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitops-toolkit/flux/api/meta"
@@ -20,6 +21,9 @@ const (
 	OnReady
 	// OnSpec: metadata.generation changed.
 	OnSpec
+	// OnFailure: Ready became False for the current generation, or for another cause than before. Only who tells of the
+	// cause wants it, so the zero value does not mean it.
+	OnFailure
 	// OnAny is what the zero value of Reference.Wake means.
 	OnAny = OnRevision | OnReady | OnSpec
 )
@@ -36,7 +40,7 @@ type Reference struct {
 	// Namespace of the referent; the referrer's when empty.
 	Namespace string
 	Name      string
-	// Wake limits the changes that wake the referrer; zero means all of them.
+	// Wake names the changes that wake the referrer; zero means OnAny.
 	Wake Change
 	// DependsOn marks an edge that must not close a circle.
 	DependsOn bool
@@ -70,12 +74,16 @@ func (r Reference) key() refKey {
 type description struct {
 	generation, observed int64
 	ready                bool
+	failure              string // why it is not ready, once it is known for the current generation
 	Published
 }
 
 func describe[T meta.Object](obj T, publish func(T) Published) description {
 	d := description{generation: obj.GetGeneration(), observed: obj.GetObservedGeneration()}
 	d.ready = d.generation == d.observed && apimeta.IsStatusConditionTrue(obj.GetConditions(), meta.ReadyCondition)
+	if c := apimeta.FindStatusCondition(obj.GetConditions(), meta.ReadyCondition); c != nil && c.Status == metav1.ConditionFalse && c.ObservedGeneration == d.generation {
+		d.failure = c.Message
+	}
 	if publish != nil {
 		d.Published = publish(obj)
 		return d
@@ -96,6 +104,9 @@ func (d description) changes(now description) Change {
 	}
 	if now.ready && !d.ready {
 		c |= OnReady
+	}
+	if now.failure != "" && now.failure != d.failure {
+		c |= OnFailure
 	}
 	if now.generation != d.generation {
 		c |= OnSpec

@@ -209,10 +209,11 @@ func TestChangesThatMatter(t *testing.T) {
 		want   Change
 	}{
 		{"nothing", base, 0},
-		{"other bytes of the same revision wake nobody", description{1, 1, true, Published{"r1", "d2"}}, 0},
-		{"other bytes after another spec do", description{2, 2, true, Published{"r1", "d2"}}, OnRevision | OnSpec},
-		{"a new revision", description{1, 1, true, Published{"r2", "d2"}}, OnRevision},
-		{"no longer ready", description{1, 1, false, Published{"r1", "d1"}}, 0},
+		{"other bytes of the same revision wake nobody", description{1, 1, true, "", Published{"r1", "d2"}}, 0},
+		{"other bytes after another spec do", description{2, 2, true, "", Published{"r1", "d2"}}, OnRevision | OnSpec},
+		{"a new revision", description{1, 1, true, "", Published{"r2", "d2"}}, OnRevision},
+		{"no longer ready", description{1, 1, false, "", Published{"r1", "d1"}}, 0},
+		{"another spec, and why it failed", description{2, 1, false, "no chart", Published{"r1", "d1"}}, OnFailure | OnSpec},
 	}
 	for _, tt := range tests {
 		if got := base.changes(tt.now); got != tt.want {
