@@ -119,8 +119,8 @@ func TestWrongReferences(t *testing.T) {
 		stalled      bool
 	}{
 		"version": {func(o helmChart) { o.Spec.Version = ">9" }, "InvalidChartReference",
-			"invalid chart reference: failed to get chart version for remote reference: no 'demo' chart with version matching '>9' found", true},
-		"chart":  {func(o helmChart) { o.Spec.Chart = "absent" }, "InvalidChartReference", "invalid chart reference: failed to get chart version for remote reference: no chart name found", true},
+			"invalid chart reference: failed to get chart version for remote reference: no 'demo' chart with version matching '>9' found; the newest in the index is '2.0.0-rc.1': correct the version, or fetch the index anew with 'flux reconcile source helm charts -n ", true},
+		"chart":  {func(o helmChart) { o.Spec.Chart = "absent" }, "InvalidChartReference", "invalid chart reference: failed to get chart version for remote reference: no chart name found; the index has no chart 'absent': correct the name, or fetch the index anew", true},
 		"range":  {func(o helmChart) { o.Spec.Version = "one" }, "InvalidChartReference", "version 'one'", true},
 		"name":   {func(o helmChart) { o.Spec.Chart = "../demo" }, "InvalidChartReference", "invalid chart name '../demo', a valid name must be", true},
 		"source": {func(o helmChart) { o.Spec.SourceRef.Name = "later" }, "SourceUnavailable", "failed to get source: ", false},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
+	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
 	"github.com/gitops-toolkit/flux/internal/netcause"
 	"github.com/gitops-toolkit/flux/internal/registry"
@@ -46,4 +47,20 @@ func (p *poll) nextForIdentity(err error) string {
 		return fmt.Sprintf("; check the login in the Secret '%s/%s', and what it is allowed", p.obj.Namespace, ref.Name)
 	}
 	return fmt.Sprintf("; set spec.secretRef of the HelmRepository '%s'; many registries also answer so when the chart does not exist", p.src.name)
+}
+
+// nextForVersion says what the stored index has instead of what was not found, and how a newer one comes: a version that
+// was published a minute ago is the common case, and the interval of a repository may be a day.
+func (p *poll) nextForVersion(err error, list []index.Version) error {
+	var none *index.NoMatchError
+	offer := ""
+	switch newest, pickErr := index.Pick(p.obj.Spec.Chart, ">=0.0.0-0", list); {
+	case errors.Is(err, index.ErrUnknownChart):
+		offer = fmt.Sprintf("the index has no chart '%s': correct the name", p.obj.Spec.Chart)
+	case errors.As(err, &none) && pickErr == nil:
+		offer = fmt.Sprintf("the newest in the index is '%s': correct the version", newest.Version)
+	default:
+		return err
+	}
+	return fmt.Errorf("%w; %s, or fetch the index anew with 'flux reconcile source helm %s -n %s'", err, offer, p.src.name, p.obj.Namespace)
 }

@@ -25,11 +25,11 @@ func (p *poll) fromRepository(ctx context.Context, f *found) *attempt.Failure {
 	case errors.As(err, &content):
 		return buildFailed(chartPull, fmt.Errorf("failed to load Helm repository from index YAML: %w; reconcile the HelmRepository '%s'", err, p.src.name))
 	case err != nil:
-		return p.unresolved(err)
+		return p.unresolved(p.nextForVersion(err, nil))
 	}
 	v, err := index.Pick(p.obj.Spec.Chart, p.obj.Spec.Version, list)
 	if err != nil {
-		return p.unresolved(err)
+		return p.unresolved(p.nextForVersion(err, list))
 	}
 	version, fail := p.versionOf(v.Version, "")
 	if fail != nil {
