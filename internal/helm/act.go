@@ -13,7 +13,6 @@ import (
 	"github.com/gitops-toolkit/flux/internal/helm/action"
 	"github.com/gitops-toolkit/flux/internal/helm/release"
 	"github.com/gitops-toolkit/flux/internal/kernel"
-	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
 // Reasons of conditions and events.
@@ -154,7 +153,7 @@ var names = map[string]struct{ succeeded, failed string }{
 // released records how an install or upgrade went.
 func (a *attempt) released(ctx context.Context, kind string, err error) *kernel.Outcome {
 	if err != nil {
-		return a.releaseFailed(kind, err)
+		return a.releaseFailed(ctx, kind, err)
 	}
 	status := &a.hr.Status
 	latest := status.History.Latest()
@@ -187,15 +186,13 @@ func (a *attempt) secure(ctx context.Context) *kernel.Outcome {
 	return nil
 }
 
-func (a *attempt) releaseFailed(kind string, err error) *kernel.Outcome {
+func (a *attempt) releaseFailed(ctx context.Context, kind string, err error) *kernel.Outcome {
 	status := &a.hr.Status
 	if action.Cancelled(err) {
 		return a.cancelled()
 	}
 	message := fmt.Sprintf("Helm %s failed for release %s/%s with chart %s@%s: %s", kind, a.runner.Namespace, a.runner.Name, a.chartName, a.version, err)
-	if advice := refusal.Advice(err.Error()); advice != "" {
-		message += "; " + advice
-	}
+	message += a.advice(ctx, err)
 	a.set(helmv2.ReleasedCondition, metav1.ConditionFalse, names[kind].failed, message)
 	a.req.Event(kernel.Warning(names[kind].failed, a.withLog(message), a.metadata()))
 	status.Failures++

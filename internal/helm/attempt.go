@@ -136,8 +136,9 @@ func (a *attempt) run(ctx context.Context) kernel.Outcome {
 	a.noteAttempt()
 	for round := 0; round < maxRounds; round++ {
 		if err := a.observe(ctx); err != nil {
-			return kernel.Failed("StateError", fmt.Errorf("could not determine release state: %w", err)).WithMessage(
-				"Could not determine release state: " + err.Error()).Backoff()
+			next := a.advice(ctx, err)
+			return kernel.Failed("StateError", fmt.Errorf("could not determine release state: %w%s", err, next)).WithMessage(
+				"Could not determine release state: " + err.Error() + next).Backoff()
 		}
 		next, why := decide(a.facts(ctx))
 		a.req.Log.V(1).Info("next step", "step", string(next), "because", why)

@@ -9,17 +9,41 @@ import (
 	"github.com/gitops-toolkit/flux/internal/clusters"
 	"github.com/gitops-toolkit/flux/internal/helm/kube"
 	"github.com/gitops-toolkit/flux/internal/helm/values"
+	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
 // clusterFor returns the cluster that a HelmRelease releases to, as whoever it releases.
 func (c *controller) clusterFor(ctx context.Context, hr *helmv2.HelmRelease) (*kube.Cluster, error) {
-	finder := clusters.Finder{Manager: c.m, Clouds: c.Clouds, Policy: c.KubeConfig, Account: c.KubeConfigAccount}
-	place := clusters.Place{Namespace: hr.Namespace, KubeConfig: hr.Spec.KubeConfig, ServiceAccount: hr.Spec.ServiceAccountName}
-	config, identity, err := finder.Config(ctx, place)
+	config, identity, err := c.finder().Config(ctx, placeOf(hr))
 	if err != nil {
 		return nil, err
 	}
 	return c.Clusters.Get(config, identity)
+}
+
+func (c *controller) finder() *clusters.Finder {
+	return &clusters.Finder{Manager: c.m, Clouds: c.Clouds, Policy: c.KubeConfig, Account: c.KubeConfigAccount}
+}
+
+// placeOf says where a HelmRelease releases to, and as whom.
+func placeOf(hr *helmv2.HelmRelease) clusters.Place {
+	return clusters.Place{Namespace: hr.Namespace, KubeConfig: hr.Spec.KubeConfig, ServiceAccount: hr.Spec.ServiceAccountName}
+}
+
+// advice is what to do about an error of the cluster that is released to: its words, and "" where they say it themselves.
+func (a *attempt) advice(ctx context.Context, err error) string {
+	advice := refusal.Advice(err.Error())
+	switch _, granting := refusal.Granting(err.Error()); {
+	case advice != "" || granting:
+	case clusters.WantsRights(err):
+		advice = a.c.finder().NextOfRights(ctx, placeOf(a.hr))
+	default:
+		advice = placeOf(a.hr).Next(err)
+	}
+	if advice == "" {
+		return ""
+	}
+	return "; " + advice
 }
 
 // valuesFor composes the values of a HelmRelease. They are always read from the controller's own cluster.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"helm.sh/helm/v4/pkg/storage/driver"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -131,12 +130,10 @@ func (c *controller) accessGone(ctx context.Context, hr *helmv2.HelmRelease) (st
 	case kc != nil:
 		return "", nil
 	}
-	account := c.m.ServiceAccount(hr.Spec.ServiceAccountName)
-	if account == "" {
-		return "", nil
+	if gone, err := c.finder().AccountGone(ctx, placeOf(hr)); !gone {
+		return "", err
 	}
-	err := c.m.Live().Get(ctx, types.NamespacedName{Namespace: hr.Namespace, Name: account}, &corev1.ServiceAccount{})
-	return goneIf(err, "its ServiceAccount is gone")
+	return "its ServiceAccount is gone", nil
 }
 
 func goneIf(err error, gone string) (string, error) {

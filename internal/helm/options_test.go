@@ -183,7 +183,7 @@ func TestImpersonation(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.create("app", func(s *helmv2.HelmReleaseSpec) { s.ServiceAccountName = "tenant" })
-	if _, message := l.failed("app", "StateError"); !strings.Contains(message, "forbidden") || !strings.Contains(message, "system:serviceaccount:"+l.namespace+":tenant") {
+	if _, message := l.failed("app", "StateError"); !strings.Contains(message, "forbidden") || !strings.HasSuffix(message, "; grant the right to the ServiceAccount '"+l.namespace+"/tenant' of spec.serviceAccountName with a RoleBinding or ClusterRoleBinding") {
 		t.Errorf("Ready says %q", message)
 	}
 	rb := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: "tenant"},

@@ -11,11 +11,18 @@ import (
 // clientFor returns the client as which a Kustomization applies, prunes and checks: on its cluster, as its
 // ServiceAccount.
 func (c *controller) clientFor(ctx context.Context, k *kustomizev1.Kustomization) (*apply.Client, error) {
-	finder := clusters.Finder{Manager: c.m, Clouds: c.Clouds, Policy: c.KubeConfig, Account: c.KubeConfigAccount}
-	place := clusters.Place{Namespace: k.Namespace, KubeConfig: k.Spec.KubeConfig, ServiceAccount: k.Spec.ServiceAccountName}
-	config, identity, err := finder.Config(ctx, place)
+	config, identity, err := c.finder().Config(ctx, placeOf(k))
 	if err != nil {
 		return nil, err
 	}
 	return c.Clients.Get(config, identity)
+}
+
+func (c *controller) finder() *clusters.Finder {
+	return &clusters.Finder{Manager: c.m, Clouds: c.Clouds, Policy: c.KubeConfig, Account: c.KubeConfigAccount}
+}
+
+// placeOf says where a Kustomization works, and as whom.
+func placeOf(k *kustomizev1.Kustomization) clusters.Place {
+	return clusters.Place{Namespace: k.Namespace, KubeConfig: k.Spec.KubeConfig, ServiceAccount: k.Spec.ServiceAccountName}
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -80,7 +78,7 @@ type deletion struct {
 }
 
 func (c *controller) deleteObjects(ctx context.Context, k *kustomizev1.Kustomization, entries apply.Inventory) (*deletion, error) {
-	gone, err := c.accountGone(ctx, k)
+	gone, err := c.finder().AccountGone(ctx, placeOf(k))
 	if err != nil {
 		return nil, err
 	}
@@ -116,19 +114,6 @@ func (c *controller) deleteObjects(ctx context.Context, k *kustomizev1.Kustomiza
 		}
 	}
 	return d, nil
-}
-
-// accountGone looks in the controller's own cluster whether the account to impersonate is still there.
-func (c *controller) accountGone(ctx context.Context, k *kustomizev1.Kustomization) (bool, error) {
-	account := c.m.ServiceAccount(k.Spec.ServiceAccountName)
-	if account == "" || k.Spec.KubeConfig != nil {
-		return false, nil
-	}
-	err := c.m.Live().Get(ctx, types.NamespacedName{Namespace: k.Namespace, Name: account}, &corev1.ServiceAccount{})
-	if apierrors.IsNotFound(err) {
-		return true, nil
-	}
-	return false, err
 }
 
 // concludeDeletion lets the Kustomization go, or keeps its finalizer while objects resist.

@@ -13,7 +13,7 @@ import (
 
 	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/internal/apply"
-	"github.com/gitops-toolkit/flux/internal/netcause"
+	"github.com/gitops-toolkit/flux/internal/clusters"
 	"github.com/gitops-toolkit/flux/internal/refusal"
 )
 
@@ -28,9 +28,9 @@ func (j *job) nextSteps(ctx context.Context, failures []apply.Failure) {
 		switch _, granting := refusal.Granting(f.Err.Error()); {
 		case granting:
 			next = nextOfGrant
-		case byRights(f.Err):
+		case clusters.WantsRights(f.Err):
 			if account == "" {
-				account = j.c.nextOfRights(ctx, j.t.object)
+				account = j.c.finder().NextOfRights(ctx, placeOf(j.t.object))
 			}
 			next = account
 		}
@@ -47,8 +47,8 @@ func nextOf(k *kustomizev1.Kustomization, f apply.Failure) string {
 		return "" // It says what the server has instead.
 	case apimeta.IsNoMatchError(f.Err):
 		return "correct apiVersion and kind, or install the CustomResourceDefinition first: in this source, or by a Kustomization that spec.dependsOn names"
-	case nextOfCluster(k, f.Err) != "":
-		return nextOfCluster(k, f.Err)
+	case placeOf(k).Next(f.Err) != "":
+		return placeOf(k).Next(f.Err)
 	case refusal.Advice(f.Err.Error()) != "":
 		return refusal.Advice(f.Err.Error()) + nextOfVariables(k, f.Err)
 	case apierrors.IsInvalid(f.Err) && len(k.Name) > validation.LabelValueMaxLength && strings.Contains(f.Err.Error(), k.Name):
@@ -120,74 +120,15 @@ func nextOfVariables(k *kustomizev1.Kustomization, err error) string {
 	return `; one that spec.postBuild fills in brings them along, such as v: '"1"'`
 }
 
-// byRights tells whether a refusal is for want of rights, and not by quota, policy or admission.
-func byRights(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`) && strings.Contains(err.Error(), `" cannot `)
-}
-
 // nextOfGrant is what to do about a Role or RoleBinding with more rights than its applier has.
 const nextOfGrant = "an account can give away only what it may do itself: grant it these rights, or let a Kustomization with another spec.serviceAccountName apply the object"
-
-// nextOfRights says who needs the rights that are missing.
-func (c *controller) nextOfRights(ctx context.Context, k *kustomizev1.Kustomization) string {
-	account := c.m.ServiceAccount(k.Spec.ServiceAccountName)
-	field := "spec.serviceAccountName"
-	if k.Spec.ServiceAccountName == "" {
-		field = "--default-service-account"
-	}
-	switch {
-	case account == "":
-		return "grant the right to whom the message names, or set spec.serviceAccountName to a ServiceAccount that has it"
-	case k.Spec.KubeConfig != nil:
-		return fmt.Sprintf("in the cluster of spec.kubeConfig, grant the right to the ServiceAccount '%s/%s' of %s", k.Namespace, account, field)
-	}
-	if gone, err := c.accountGone(ctx, k); err == nil && gone {
-		return fmt.Sprintf("the ServiceAccount '%s/%s' of %s does not exist: create it, or correct the name", k.Namespace, account, field)
-	}
-	return fmt.Sprintf("grant the right to the ServiceAccount '%s/%s' of %s with a RoleBinding or ClusterRoleBinding", k.Namespace, account, field)
-}
 
 // reached adds to an error of the way to the cluster what to do about it. The refusals of objects have theirs.
 func (j *job) reached(err error) error {
 	var refused *apply.FailedError
-	next := nextOfCluster(j.t.object, err)
+	next := placeOf(j.t.object).Next(err)
 	if next == "" || errors.As(err, &refused) {
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, next)
-}
-
-// nextOfCluster is what to do where a cluster cannot be reached or does not answer as it should, "" for other errors.
-func nextOfCluster(k *kustomizev1.Kustomization, err error) string {
-	if strings.Contains(err.Error(), "stale GroupVersion discovery") {
-		return "the APIService of that group is not available: mend what serves it, or delete it (kubectl get apiservices)"
-	}
-	place := placeOf(k)
-	if place == "" {
-		return ""
-	}
-	switch cause := netcause.Of(err); {
-	case apierrors.IsUnauthorized(err):
-		return "the cluster of spec.kubeConfig does not accept the credential: renew it in " + place
-	case cause == netcause.Refused:
-		return "the cluster of spec.kubeConfig does not accept the client's certificate: renew it in " + place
-	case cause.Untrusted():
-		return "the certificate of the cluster of spec.kubeConfig is not trusted: correct the address or the CA certificate in " + place
-	case cause != netcause.Unknown:
-		return "the cluster of spec.kubeConfig does not answer: is it up, and is the address right in " + place + "?"
-	}
-	return ""
-}
-
-// placeOf names what says where another cluster is.
-func placeOf(k *kustomizev1.Kustomization) string {
-	switch kc := k.Spec.KubeConfig; {
-	case kc == nil:
-		return ""
-	case kc.SecretRef != nil:
-		return fmt.Sprintf("Secret '%s/%s'", k.Namespace, kc.SecretRef.Name)
-	case kc.ConfigMapRef != nil:
-		return fmt.Sprintf("ConfigMap '%s/%s'", k.Namespace, kc.ConfigMapRef.Name)
-	}
-	return ""
 }

@@ -1,4 +1,4 @@
-package kustomize
+package clusters
 
 import (
 	"crypto/tls"
@@ -13,32 +13,29 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	kustomizev1 "github.com/gitops-toolkit/flux/api/kustomize/v1"
 	"github.com/gitops-toolkit/flux/api/meta"
 )
 
-func TestNextOfCluster(t *testing.T) {
+func TestNext(t *testing.T) {
 	t.Parallel()
-	remote := &kustomizev1.Kustomization{}
-	remote.Namespace = "apps"
-	remote.Spec.KubeConfig = &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: "prod"}}
+	remote := Place{Namespace: "apps", KubeConfig: &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: "prod"}}}
 	wrapped := func(err error) error {
 		return fmt.Errorf("discover: %w", &url.Error{Op: "Get", URL: "https://x", Err: err})
 	}
 	for _, c := range []struct {
 		reason string
-		k      *kustomizev1.Kustomization
+		place  Place
 		err    error
 		want   string
 	}{
 		{"a token that has ended", remote, fmt.Errorf("discover: %w", apierrors.NewUnauthorized("no")), "renew it in Secret 'apps/prod'"},
 		{"a certificate of another CA", remote, wrapped(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "CA certificate in Secret 'apps/prod'"},
 		{"nobody listens", remote, wrapped(&net.OpError{Op: "dial", Err: errors.New("refused")}), "is the address right in Secret 'apps/prod'?"},
-		{"the controller's own cluster", &kustomizev1.Kustomization{}, apierrors.NewUnauthorized("no"), ""},
-		{"an aggregated API that is down", &kustomizev1.Kustomization{}, errors.New("stale GroupVersion discovery: metrics.k8s.io/v1beta1"), "APIService"},
+		{"the controller's own cluster", Place{}, apierrors.NewUnauthorized("no"), ""},
+		{"an aggregated API that is down", Place{}, errors.New("stale GroupVersion discovery: metrics.k8s.io/v1beta1"), "APIService"},
 		{"a refusal", remote, apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("no")), ""},
 	} {
-		if got := nextOfCluster(c.k, c.err); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+		if got := c.place.Next(c.err); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
 			t.Errorf("%s: %q, want %q", c.reason, got, c.want)
 		}
 	}
