@@ -102,7 +102,8 @@ func TestHooksFailures(t *testing.T) {
 	}{
 		{"a missing object", "{kind: GitRepository, name: absent}", http.StatusInternalServerError},
 		{"another namespace", "{kind: GitRepository, name: fleet, namespace: default}", http.StatusInternalServerError},
-		{"a kind without a known version", "{kind: Kustomization, name: x}", http.StatusInternalServerError},
+		{"a kind without its version", `{kind: Kustomization, name: "*", matchLabels: {x: "1"}}`, http.StatusOK},
+		{"a kind that the cluster may not have", `{kind: ImagePolicy, name: absent}`, http.StatusInternalServerError},
 		{"a wildcard without labels", `{kind: GitRepository, name: "*"}`, http.StatusInternalServerError},
 		{"labels that nothing has", `{kind: GitRepository, name: "*", matchLabels: {x: y}}`, http.StatusOK},
 		{"a filter that fails", `{kind: GitRepository, name: fleet, filter: "req.a.b == 1"}`, http.StatusInternalServerError},

@@ -62,11 +62,13 @@ func (t *trigger) all(ctx context.Context) (failed int) {
 	return failed
 }
 
-// defaultVersions of the kinds that need no apiVersion.
+// defaultVersions of the kinds that need no apiVersion: all of the toolkit.
 var defaultVersions = map[string]string{
 	"Bucket": "source.toolkit.fluxcd.io/v1", "HelmChart": "source.toolkit.fluxcd.io/v1", "HelmRepository": "source.toolkit.fluxcd.io/v1",
 	"GitRepository": "source.toolkit.fluxcd.io/v1", "OCIRepository": "source.toolkit.fluxcd.io/v1",
-	"ImageRepository": "image.toolkit.fluxcd.io/v1", "ArtifactGenerator": "source.extensions.fluxcd.io/v1beta1",
+	"ImageRepository": "image.toolkit.fluxcd.io/v1", "ImagePolicy": "image.toolkit.fluxcd.io/v1", "ImageUpdateAutomation": "image.toolkit.fluxcd.io/v1",
+	"Kustomization": "kustomize.toolkit.fluxcd.io/v1", "HelmRelease": "helm.toolkit.fluxcd.io/v2",
+	"ExternalArtifact": "source.toolkit.fluxcd.io/v1", "ArtifactGenerator": "source.extensions.fluxcd.io/v1beta1",
 }
 
 // resource handles one entry of spec.resources: an object, or all with certain labels.
@@ -80,7 +82,7 @@ func (t *trigger) resource(ctx context.Context, ref notificationv1.CrossNamespac
 	}
 	version := cmp.Or(ref.APIVersion, defaultVersions[ref.Kind])
 	if version == "" {
-		return fmt.Errorf("apiVersion must be specified for kind '%s'", ref.Kind)
+		return fmt.Errorf("apiVersion must be specified for kind %q", ref.Kind)
 	}
 	kind := schema.FromAPIVersionAndKind(version, ref.Kind)
 	if t.receiver.Spec.MatchRepository {
