@@ -48,7 +48,7 @@ run() {
   shift 2
   (cd "$dir" && "$root/hack/compiling" "$gotestsum" --format pkgname --hide-summary=skipped \
     --rerun-fails=2 --rerun-fails-max-failures=12 --rerun-fails-report="$name.again" \
-    --packages="$packages" -- -count=1 -vet=off -ldflags=-w -toolexec "nice -n 10" -exec "$root/hack/plain" "$@") 2>&1 | tee "$name.out" || status=$?
+    --packages="$packages" -- -count=1 -vet=off -ldflags=-w -toolexec "nice -n 10" -exec "'$root/hack/plain'" "$@") 2>&1 | tee "$name.out" || status=$?
   if [ $status -ne 0 ]; then tail -n 1 "$name.out" >"$name.failed"; fi
   return $status
 }
