@@ -54,8 +54,8 @@ func GitSecrets(repo *sourcev1.GitRepository) []string {
 	return Names(repo.Spec.SecretRef, repo.Spec.ProxySecretRef)
 }
 
-// GitCloud is the cloud whose identity logs in, "" for none.
-func GitCloud(repo *sourcev1.GitRepository) string {
+// gitCloud is the cloud whose identity logs in, "" for none.
+func gitCloud(repo *sourcev1.GitRepository) string {
 	if p := repo.Spec.Provider; p == sourcev1.AzureProvider || p == sourcev1.AWSProvider {
 		return p
 	}
@@ -92,7 +92,7 @@ func (g Git) auth(ctx context.Context, read Reader, repo *sourcev1.GitRepository
 	case app:
 		return a, until, providerError(fmt.Sprintf("secretRef '%s' has github app data but provider is not set to github", NameOf(secret)))
 	}
-	if GitCloud(repo) != "" {
+	if gitCloud(repo) != "" {
 		return g.cloud(ctx, read, repo, secret, proxy)
 	}
 	if secret == nil {
@@ -128,7 +128,7 @@ func (g Git) app(ctx context.Context, repo *sourcev1.GitRepository, secret *core
 // cloud logs in at the Git host of a cloud, as the ServiceAccount or as the controller itself. A Secret, if there is one,
 // adds authorities and a client certificate. The Principal stays when the login is renewed, and with it the mirror.
 func (g Git) cloud(ctx context.Context, read Reader, repo *sourcev1.GitRepository, secret *corev1.Secret, proxy *url.URL) (a gitrepo.Auth, until time.Time, err error) {
-	provider := GitCloud(repo)
+	provider := gitCloud(repo)
 	failed := func(err error) (gitrepo.Auth, time.Time, error) {
 		return gitrepo.Auth{}, time.Time{}, fmt.Errorf("failed to get credential from %s: %w", provider, err)
 	}

@@ -19,15 +19,6 @@ type Object struct {
 	Sensitive bool
 }
 
-// Wrap turns plain objects without a known origin into Objects.
-func Wrap(objects []*unstructured.Unstructured) []Object {
-	out := make([]Object, len(objects))
-	for i, u := range objects {
-		out[i] = Object{Unstructured: u}
-	}
-	return out
-}
-
 // Ref names one object of one API version.
 type Ref struct {
 	schema.GroupVersionKind

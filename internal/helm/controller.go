@@ -82,11 +82,11 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Releases != nil {
 		m.Add(o.Releases.Run)
 	}
-	return kernel.Register(m, Kind(m.Gate(kernel.GateExternalArtifact)), c)
+	return kernel.Register(m, kind(m.Gate(kernel.GateExternalArtifact)), c)
 }
 
-// Kind describes HelmReleases to the kernel.
-func Kind(externalArtifacts bool) kernel.Kind[*helmv2.HelmRelease] {
+// kind describes HelmReleases to the kernel.
+func kind(externalArtifacts bool) kernel.Kind[*helmv2.HelmRelease] {
 	return kernel.Kind[*helmv2.HelmRelease]{
 		GroupVersionKind: helmv2.GroupVersion.WithKind(helmv2.HelmReleaseKind),
 		New:              func() *helmv2.HelmRelease { return &helmv2.HelmRelease{} },

@@ -120,11 +120,11 @@ func Register(m *kernel.Manager, o Options) error {
 		return nil
 	})
 	c := &controller{Options: o, m: m, builds: builds, desires: newDesires(), foreign: newForeignWatches(), shard: shard, ctx: ctx}
-	return kernel.Register(m, Kind(m.Gate(kernel.GateExternalArtifact)), c)
+	return kernel.Register(m, kind(m.Gate(kernel.GateExternalArtifact)), c)
 }
 
-// Kind describes Kustomizations to the kernel.
-func Kind(externalArtifacts bool) kernel.Kind[*kustomizev1.Kustomization] {
+// kind describes Kustomizations to the kernel.
+func kind(externalArtifacts bool) kernel.Kind[*kustomizev1.Kustomization] {
 	return kernel.Kind[*kustomizev1.Kustomization]{
 		GroupVersionKind: kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind),
 		New:              func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },

@@ -25,7 +25,7 @@ func TestWebhookPath(t *testing.T) {
 		"github":   "/hook/ab6b7a172ae89b5a6a5e3158c41ca8463affa1c0543b3529e007b4525b0bab80",
 		"filtered": "/hook/e3f0ad8f8eea223d05d6adae1bcd8f76358318056f010bbc6dd752729fff8c93",
 	} {
-		if got := WebhookPath([]byte("sample-token"), "flux-system", name); got != want {
+		if got := webhookPath([]byte("sample-token"), "flux-system", name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
@@ -128,7 +128,7 @@ func TestReceiverLife(t *testing.T) {
 	l.create(secret, "hook", "stringData: {token: one}")
 	l.repository("fleet", nil)
 	path := l.receiver("r", "Succeeded", `{type: generic, secretRef: {name: hook}, resources: [{kind: GitRepository, name: fleet}]}`)
-	if path != WebhookPath([]byte("one"), l.ns, "r") {
+	if path != webhookPath([]byte("one"), l.ns, "r") {
 		t.Errorf("path %s", path)
 	}
 	l.known(path)
@@ -136,7 +136,7 @@ func TestReceiverLife(t *testing.T) {
 	if err := l.c.Update(l.ctx, secret); err != nil {
 		t.Fatal(err)
 	}
-	second := WebhookPath([]byte("two"), l.ns, "r")
+	second := webhookPath([]byte("two"), l.ns, "r")
 	l.known(second)
 	if code := l.call("POST", path, "", nil); code != http.StatusNotFound {
 		t.Errorf("the path of the old token answers %d", code)

@@ -26,11 +26,11 @@ func registerReceivers(m *kernel.Manager, s *secrets, policy providers.Policy, o
 	if err := serveHooks(&hooks{m: m, paths: known, secrets: s, oidc: receivers.NewOIDC(policy.Transport())}, o); err != nil {
 		return err
 	}
-	return kernel.Register(m, ReceiverKind(), &receiverController{secrets: m})
+	return kernel.Register(m, receiverKind(), &receiverController{secrets: m})
 }
 
-// ReceiverKind describes Receivers to the kernel.
-func ReceiverKind() kernel.Kind[*notificationv1.Receiver] {
+// receiverKind describes Receivers to the kernel.
+func receiverKind() kernel.Kind[*notificationv1.Receiver] {
 	return kernel.Kind[*notificationv1.Receiver]{
 		GroupVersionKind: notificationv1.GroupVersion.WithKind(notificationv1.ReceiverKind),
 		New:              func() *notificationv1.Receiver { return &notificationv1.Receiver{} },
@@ -92,7 +92,7 @@ func checkReceiver(r *notificationv1.Receiver) (reason string, err error) {
 }
 
 func (c *receiverController) publish(r *notificationv1.Receiver, token []byte) kernel.Outcome {
-	r.Status.WebhookPath = WebhookPath(token, r.Namespace, r.Name)
+	r.Status.WebhookPath = webhookPath(token, r.Namespace, r.Name)
 	finished := fmt.Sprintf("Reconciliation finished, next run in %s", r.GetInterval())
 	done := kernel.Normal(meta.SucceededReason, finished, nil)
 	done.OnChange = true
@@ -104,8 +104,8 @@ func (c *receiverController) Finalize(context.Context, *receiverRequest) kernel.
 	return kernel.Done("", "")
 }
 
-// WebhookPath is the path of a Receiver. Nobody can guess it without the token.
-func WebhookPath(token []byte, namespace, name string) string {
+// webhookPath is the path of a Receiver. Nobody can guess it without the token.
+func webhookPath(token []byte, namespace, name string) string {
 	h := sha256.New()
 	h.Write(token)
 	h.Write([]byte(name + namespace))

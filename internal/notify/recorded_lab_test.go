@@ -104,7 +104,7 @@ func (l *lab) replay(name string) {
 	_, path, _ := strings.Cut(strings.TrimPrefix(x.url, "http://"), "/")
 	path = "/" + path
 	for _, receiver := range []string{"generic", "github", "gitlab", "filtered", "suspended"} {
-		path = strings.Replace(path, WebhookPath([]byte("sample-token"), "flux-system", receiver), WebhookPath([]byte("sample-token"), l.ns, receiver), 1)
+		path = strings.Replace(path, webhookPath([]byte("sample-token"), "flux-system", receiver), webhookPath([]byte("sample-token"), l.ns, receiver), 1)
 	}
 	req, err := http.NewRequestWithContext(l.ctx, x.method, at+path, strings.NewReader(x.body))
 	if err != nil {
@@ -198,7 +198,7 @@ func TestRecordedAnswers(t *testing.T) {
 		}
 	}
 	l.suspend("generic", true)
-	path := WebhookPath([]byte("sample-token"), l.ns, "generic")
+	path := webhookPath([]byte("sample-token"), l.ns, "generic")
 	want := readExchange(t, "receiver-suspended-after-ready").code
 	for l.ctx.Err() == nil && l.call("POST", path, "", nil) != want {
 	}

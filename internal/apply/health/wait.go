@@ -51,9 +51,6 @@ type Result struct {
 	Details string
 }
 
-// Healthy reports whether all objects were Current.
-func (r *Result) Healthy() bool { return r.Err == nil }
-
 // readGap is the least time between two reads of one object.
 const readGap = time.Second
 

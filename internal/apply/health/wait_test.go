@@ -122,7 +122,7 @@ func TestWaitByEvent(t *testing.T) {
 	awaitTrue(t, "the watch is open", func() bool { return b.hub.Watches() == 1 })
 	b.bind()
 	res := <-done
-	if !res.Healthy() || res.Cancelled || len(res.NotReady) != 0 {
+	if res.Err != nil || res.Cancelled || len(res.NotReady) != 0 {
 		t.Fatalf("got %+v", res)
 	}
 	// One read of each object, and of the claim one for each event that was coalesced.
@@ -245,7 +245,7 @@ func TestWatchForbidden(t *testing.T) {
 	go func() { done <- Wait(ctx, []Object{c}, o) }()
 	awaitTrue(t, "the wait has begun", func() bool { return b.reads() >= 2 })
 	b.bind()
-	if res := <-done; !res.Healthy() {
+	if res := <-done; res.Err != nil {
 		t.Errorf("got %v", res.Err)
 	}
 }

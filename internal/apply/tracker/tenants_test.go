@@ -74,7 +74,7 @@ func TestManyTenants(t *testing.T) {
 		}
 	default:
 	}
-	if s := b.tracker.Stats(); s.Kinds != len(kinds) || s.Objects != tenants*len(kinds)+1 || len(s.Denied) != 0 {
+	if s := b.tracker.stats(); s.Kinds != len(kinds) || s.Objects != tenants*len(kinds)+1 || len(s.Denied) != 0 {
 		t.Errorf("%+v", s)
 	}
 	mu.Lock()

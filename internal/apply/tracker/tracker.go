@@ -128,42 +128,6 @@ func (t *Tracker) Release(key Key) {
 	delete(t.pending, key)
 }
 
-// Desirers returns the owners that have an object with this id, but for one.
-func (t *Tracker) Desirers(id apply.ID, except Key) []Key {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var out []Key
-	for _, o := range t.byID[id] {
-		if o.key != except {
-			out = append(out, o.key)
-		}
-	}
-	return out
-}
-
-// Stats counts what is tracked.
-type Stats struct {
-	Owners, Objects, Kinds int
-	// Denied are the kinds that are not watched.
-	Denied []schema.GroupKind
-}
-
-// Stats returns counts for metrics.
-func (t *Tracker) Stats() Stats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := Stats{Owners: len(t.owners), Kinds: len(t.kinds)}
-	for _, o := range t.owners {
-		s.Objects += len(o.objects)
-	}
-	for gk, k := range t.kinds {
-		if k.denied {
-			s.Denied = append(s.Denied, gk)
-		}
-	}
-	return s
-}
-
 // holdLocked notes that the owner has an object with this id, and follows its kind.
 func (t *Tracker) holdLocked(o *Owner, e apply.Entry) *object {
 	if obj := o.objects[e.ID]; obj != nil {

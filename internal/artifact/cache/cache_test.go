@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -118,11 +117,6 @@ func TestDigests(t *testing.T) {
 	}
 	if !first.IsDir("apps/a") || first.IsDir("run") || first.IsDir("absent") || first.Files("absent") != nil || first.Files("run")[0] != "run" {
 		t.Error("kinds of paths are wrong")
-	}
-	fsys, err := first.FS()
-	must(t, err)
-	if data, err := fs.ReadFile(fsys, "apps/a.yaml"); err != nil || string(data) != "a" {
-		t.Errorf("%q, %v", data, err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"sync"
 )
 
 // Names in the directory of a published tree.
@@ -26,9 +25,6 @@ type Tree struct {
 	dir     string
 	index   *index
 	release func()
-
-	mu   sync.Mutex
-	root *os.Root
 }
 
 // Dir returns the absolute path of the directory. It is valid until Release.
@@ -38,12 +34,6 @@ func (t *Tree) Dir() string {
 
 // Release lets go of the tree, which must not be used afterwards. Further calls do nothing.
 func (t *Tree) Release() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.root != nil {
-		t.root.Close() //nolint:errcheck // read only
-		t.root = nil
-	}
 	t.release()
 }
 
@@ -91,20 +81,6 @@ func clean(name string) string {
 		return ".."
 	}
 	return path.Clean(name)
-}
-
-// FS returns the tree as a file system that nothing leads out of. It is valid until Release.
-func (t *Tree) FS() (fs.FS, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.root == nil {
-		root, err := os.OpenRoot(t.dir)
-		if err != nil {
-			return nil, err
-		}
-		t.root = root
-	}
-	return t.root.FS(), nil
 }
 
 // seal makes a tree read-only, from the leaves up.

@@ -2,6 +2,7 @@ package ignore
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -114,7 +115,7 @@ func TestExcluded(t *testing.T) {
 			for name, text := range tt.files {
 				fsys[name] = &fstest.MapFile{Data: []byte(text)}
 			}
-			set, err := Load(fsys, tt.spec)
+			set, err := load(fsys, tt.spec)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,12 +177,21 @@ func TestKeyFollowsEffect(t *testing.T) {
 	}
 }
 
+// load reads all .sourceignore files of a tree and adds the text of a spec.
+func load(fsys fs.FS, spec string) (*Set, error) {
+	extra, err := Parse(spec, ".")
+	if err != nil {
+		return nil, err
+	}
+	return LoadBelow(fsys, ".", extra)
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("/*\n!/deploy\n", "deploy/a.yaml")
 	f.Add("**/a/**\n[z-a]\n!", "x/a/b")
 	f.Add("\\ \n\x00\n//\n", "/")
 	f.Fuzz(func(_ *testing.T, text, name string) {
-		set, err := Load(fstest.MapFS{}, text)
+		set, err := load(fstest.MapFS{}, text)
 		if err != nil {
 			return
 		}

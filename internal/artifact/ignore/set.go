@@ -16,15 +16,6 @@ type Set struct {
 	dirs map[string][]Pattern
 }
 
-// Load reads all .sourceignore files of a tree and adds the text of a spec, which may be empty.
-func Load(fsys fs.FS, spec string) (*Set, error) {
-	extra, err := Parse(spec, ".")
-	if err != nil {
-		return nil, fmt.Errorf("ignore patterns of the spec: %w", err)
-	}
-	return LoadBelow(fsys, ".", extra)
-}
-
 // LoadBelow reads the .sourceignore files that count below dir, a slash path of a tree that may be large, and adds patterns.
 func LoadBelow(fsys fs.FS, dir string, extra []Pattern) (*Set, error) {
 	s := &Set{dirs: map[string][]Pattern{}}

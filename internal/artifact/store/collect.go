@@ -24,7 +24,7 @@ const (
 // current nor a file that is being served. It returns the paths that it removed. At most five
 // seconds are spent and a thousand files removed; the rest is for the next time.
 func (s *Store) Collect(ctx context.Context, current artifact.Ref) ([]string, error) {
-	name, err := ParsePath(current.Path)
+	name, err := parsePath(current.Path)
 	if err != nil {
 		return nil, err
 	}

@@ -34,8 +34,8 @@ func (n Name) validate() error {
 	return nil
 }
 
-// ParsePath returns the name that a path in the store stands for.
-func ParsePath(p string) (Name, error) {
+// parsePath returns the name that a path in the store stands for.
+func parsePath(p string) (Name, error) {
 	parts := strings.Split(p, "/")
 	if len(parts) != 4 {
 		return Name{}, fmt.Errorf("%w: %q must be <kind>/<namespace>/<name>/<file>", ErrName, p)

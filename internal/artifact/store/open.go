@@ -35,7 +35,7 @@ func (f *File) Close() error {
 // OpenFile opens an artifact for serving, by its path or that of a link to it. Any path that is not
 // one of an artifact is ErrMissing.
 func (s *Store) OpenFile(p string) (*File, error) {
-	name, err := ParsePath(p)
+	name, err := parsePath(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMissing, err)
 	}

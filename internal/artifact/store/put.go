@@ -224,7 +224,7 @@ func (s *Store) syncParents(name Name) error {
 // Link makes a stable name beside an artifact, such as latest.tar.gz, lead to it and returns the
 // address of that name.
 func (s *Store) Link(ref artifact.Ref, file string) (string, error) {
-	target, err := ParsePath(ref.Path)
+	target, err := parsePath(ref.Path)
 	if err != nil {
 		return "", err
 	}

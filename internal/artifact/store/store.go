@@ -21,7 +21,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -254,7 +253,7 @@ func (s *Store) URL(p string) string {
 // is there and is what the digest says. Otherwise the error is ErrMissing, or an *IntegrityError and
 // the file is removed.
 func (s *Store) Check(ctx context.Context, ref artifact.Ref) (artifact.Ref, error) {
-	name, err := ParsePath(ref.Path)
+	name, err := parsePath(ref.Path)
 	if err != nil {
 		return artifact.Ref{}, err
 	}
@@ -318,24 +317,4 @@ func (s *Store) digest(ctx context.Context, name Name, want artifact.Digest) (ar
 		s.mu.Unlock()
 	}
 	return got, info.Size(), nil
-}
-
-// Objects lists the objects that have artifacts in the store, as Names without File, sorted.
-func (s *Store) Objects() ([]Name, error) {
-	found, err := filepath.Glob(filepath.Join(s.opts.Root, "*", "*", "*"))
-	if err != nil {
-		return nil, err
-	}
-	var names []Name
-	for _, dir := range found {
-		rel, err := filepath.Rel(s.opts.Root, dir)
-		if err != nil || strings.HasPrefix(rel, ".") {
-			continue
-		}
-		if parts := strings.Split(filepath.ToSlash(rel), "/"); validObject(parts) {
-			names = append(names, Name{Kind: parts[0], Namespace: parts[1], Name: parts[2]})
-		}
-	}
-	slices.SortFunc(names, func(a, b Name) int { return strings.Compare(a.Dir(), b.Dir()) })
-	return names, nil
 }

@@ -19,8 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// FieldManager is the name under which the command line writes.
-const FieldManager = "flux"
+// fieldManager is the name under which the command line writes.
+const fieldManager = "flux"
 
 // Resource says where objects of a kind live on the API server.
 type Resource struct {
@@ -81,7 +81,7 @@ func (c *Client) Create(ctx context.Context, r Resource, obj metav1.Object) erro
 	if err != nil {
 		return err
 	}
-	req := c.request(http.MethodPost, r, obj.GetNamespace(), "").Body(body).Param("fieldManager", FieldManager)
+	req := c.request(http.MethodPost, r, obj.GetNamespace(), "").Body(body).Param("fieldManager", fieldManager)
 	return c.send(ctx, req, obj)
 }
 
@@ -91,7 +91,7 @@ func (c *Client) Update(ctx context.Context, r Resource, obj metav1.Object) erro
 	if err != nil {
 		return err
 	}
-	req := c.request(http.MethodPut, r, obj.GetNamespace(), obj.GetName()).Body(body).Param("fieldManager", FieldManager)
+	req := c.request(http.MethodPut, r, obj.GetNamespace(), obj.GetName()).Body(body).Param("fieldManager", fieldManager)
 	return c.send(ctx, req, obj)
 }
 
@@ -103,7 +103,7 @@ func (c *Client) MergePatch(ctx context.Context, r Resource, namespace, name str
 	}
 	req := c.request(http.MethodPatch, r, namespace, name, subresource...).
 		SetHeader("Content-Type", string(types.MergePatchType)).
-		Param("fieldManager", FieldManager).Body(body)
+		Param("fieldManager", fieldManager).Body(body)
 	return c.send(ctx, req, into)
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// CatalogEnv names the catalog, which is ours when unset.
-	CatalogEnv     = "FLUXCD_PLUGIN_CATALOG"
+	// catalogEnv names the catalog, which is ours when unset.
+	catalogEnv     = "FLUXCD_PLUGIN_CATALOG"
 	defaultCatalog = "https://github.com/gitops-toolkit/plugins/releases/latest/download/"
 	apiVersion     = "cli.fluxcd.io/v1beta1"
 
@@ -35,7 +35,7 @@ type catalog struct {
 }
 
 func newCatalog() catalog {
-	base := cmp.Or(os.Getenv(CatalogEnv), defaultCatalog)
+	base := cmp.Or(os.Getenv(catalogEnv), defaultCatalog)
 	return catalog{strings.TrimSuffix(base, "/") + "/", &http.Client{Timeout: requestLimit}}
 }
 
@@ -77,7 +77,7 @@ func (c catalog) list(ctx context.Context) ([]summary, error) {
 		return nil, fmt.Errorf("read the plugin catalog: %w", err)
 	}
 	if doc.APIVersion != apiVersion || doc.Kind != "PluginCatalog" {
-		return nil, fmt.Errorf("the plugin catalog is a %s %s, not a %s PluginCatalog: upgrade flux, or check %s", doc.APIVersion, doc.Kind, apiVersion, CatalogEnv)
+		return nil, fmt.Errorf("the plugin catalog is a %s %s, not a %s PluginCatalog: upgrade flux, or check %s", doc.APIVersion, doc.Kind, apiVersion, catalogEnv)
 	}
 	return doc.Plugins, nil
 }
@@ -93,7 +93,7 @@ func (c catalog) plugin(ctx context.Context, name string) (*manifest, error) {
 	}
 	switch {
 	case m.APIVersion != apiVersion || m.Kind != "Plugin":
-		return nil, fmt.Errorf("the manifest of plugin %q is a %s %s, not a %s Plugin: upgrade flux, or check %s", name, m.APIVersion, m.Kind, apiVersion, CatalogEnv)
+		return nil, fmt.Errorf("the manifest of plugin %q is a %s %s, not a %s Plugin: upgrade flux, or check %s", name, m.APIVersion, m.Kind, apiVersion, catalogEnv)
 	case m.Name != name:
 		return nil, fmt.Errorf("the manifest of plugin %q is that of %q", name, m.Name)
 	case m.Bin != "" && m.Bin != prefix+name:

@@ -38,7 +38,7 @@ func Command(s *session.Session, root *cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Install and update plugins",
-		Long:  "Plugins are programs called flux-<name>; 'flux <name>' runs them. They are kept in $HOME/.fluxcd/plugins, or the directory that " + DirEnv + " names.",
+		Long:  "Plugins are programs called flux-<name>; 'flux <name>' runs them. They are kept in $HOME/.fluxcd/plugins, or the directory that " + dirEnv + " names.",
 	}
 	cmd.AddCommand(
 		m.command("install <name>[@<version>|@<digest>]", "Install a plugin from the catalog", "flux plugin install operator", nil, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
@@ -93,9 +93,9 @@ func (m *manager) install(ctx context.Context, name, wanted string) error {
 
 // put replaces program and receipt; the old program stays until the new one is whole.
 func put(ctx context.Context, c catalog, name string, r release, p platform) error {
-	dir := Dir()
+	dir := pluginDir()
 	if dir == "" {
-		return errors.New("there is no home directory: set " + DirEnv)
+		return errors.New("there is no home directory: set " + dirEnv)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -123,7 +123,7 @@ func put(ctx context.Context, c catalog, name string, r release, p platform) err
 	return os.Rename(note, receiptPath(name))
 }
 
-func receiptPath(name string) string { return filepath.Join(Dir(), prefix+name+".yaml") }
+func receiptPath(name string) string { return filepath.Join(pluginDir(), prefix+name+".yaml") }
 
 // readReceipt returns nil for a plugin that somebody put there by hand.
 func readReceipt(name string) *receipt {
@@ -140,13 +140,13 @@ func readReceipt(name string) *receipt {
 
 // installed names the plugins of the plugin directory.
 func (m *manager) installed() (names []string) {
-	entries, _ := os.ReadDir(Dir())
+	entries, _ := os.ReadDir(pluginDir())
 	for _, entry := range entries {
 		name, ok := strings.CutPrefix(entry.Name(), prefix)
 		if runtime.GOOS == "windows" {
 			name = strings.TrimSuffix(name, ".exe")
 		}
-		if ok && m.check(name) == nil && executable(filepath.Join(Dir(), entry.Name())) {
+		if ok && m.check(name) == nil && executable(filepath.Join(pluginDir(), entry.Name())) {
 			names = append(names, name)
 		}
 	}
@@ -165,7 +165,7 @@ func (m *manager) list() error {
 		if r := readReceipt(name); r != nil {
 			version = r.Version
 		}
-		table.Append(name, version, filepath.Join(Dir(), fileName(name)))
+		table.Append(name, version, filepath.Join(pluginDir(), fileName(name)))
 	}
 	return table.Write(m.Out)
 }
@@ -201,7 +201,7 @@ func (m *manager) uninstall(name string) error {
 	if err := m.check(name); err != nil {
 		return err
 	}
-	err := os.Remove(filepath.Join(Dir(), fileName(name)))
+	err := os.Remove(filepath.Join(pluginDir(), fileName(name)))
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("plugin %q is not installed", name)
 	}

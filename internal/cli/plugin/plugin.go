@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// DirEnv names the plugin directory, $HOME/.fluxcd/plugins when unset.
-	DirEnv = "FLUXCD_PLUGINS"
+	// dirEnv names the plugin directory, $HOME/.fluxcd/plugins when unset.
+	dirEnv = "FLUXCD_PLUGINS"
 	prefix = "flux-"
 	group  = "plugin"
 
@@ -34,9 +34,9 @@ var reserved = []string{"plugin", "help", "controller", "completion", cobra.Shel
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
-// Dir returns the plugin directory, empty when there is no home.
-func Dir() string {
-	if dir := os.Getenv(DirEnv); dir != "" {
+// pluginDir returns the plugin directory, empty when there is no home.
+func pluginDir() string {
+	if dir := os.Getenv(dirEnv); dir != "" {
 		return dir
 	}
 	home, err := os.UserHomeDir()
@@ -63,7 +63,7 @@ func Find(name string) string {
 	if !validName.MatchString(name) || slices.Contains(reserved, name) {
 		return ""
 	}
-	for _, dir := range []string{Dir(), besides()} {
+	for _, dir := range []string{pluginDir(), besides()} {
 		if dir == "" {
 			continue
 		}
@@ -94,7 +94,7 @@ func executable(path string) bool {
 // is searched only when a word is used: its directories may be many and slow.
 func List(root *cobra.Command) {
 	seen := map[string]bool{}
-	for _, dir := range []string{Dir(), besides()} {
+	for _, dir := range []string{pluginDir(), besides()} {
 		if dir == "" {
 			continue
 		}

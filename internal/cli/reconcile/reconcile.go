@@ -121,12 +121,12 @@ func (r *request) annotateAndWait(ctx context.Context, k *kinds.Kind, obj meta.O
 	namespace, name := obj.GetNamespace(), obj.GetName()
 	log.Actionf("annotating %s %s in %s namespace", k.Kind, name, namespace)
 	token := time.Now().Format(time.RFC3339Nano)
-	if err := Annotate(ctx, r.client, k.Resource, namespace, name, token, flags); err != nil {
+	if err := annotate(ctx, r.client, k.Resource, namespace, name, token, flags); err != nil {
 		return err
 	}
 	log.Successf("%s annotated", k.Kind)
 	log.Waitingf("waiting for %s reconciliation", k.Kind)
-	done, err := Wait(ctx, r.client, log, k, namespace, name, Handled(token, obj.GetLastHandledReconcileAt()))
+	done, err := Wait(ctx, r.client, log, k, namespace, name, handled(token, obj.GetLastHandledReconcileAt()))
 	if err != nil {
 		return err
 	}
@@ -134,8 +134,8 @@ func (r *request) annotateAndWait(ctx context.Context, k *kinds.Kind, obj meta.O
 	return nil
 }
 
-// Annotate asks the controller for a reconciliation.
-func Annotate(ctx context.Context, c *cluster.Client, r cluster.Resource, namespace, name, token string, flags map[string]bool) error {
+// annotate asks the controller for a reconciliation.
+func annotate(ctx context.Context, c *cluster.Client, r cluster.Resource, namespace, name, token string, flags map[string]bool) error {
 	annotations := map[string]string{meta.ReconcileRequestAnnotation: token}
 	for annotation, on := range flags {
 		if on {
@@ -146,9 +146,9 @@ func Annotate(ctx context.Context, c *cluster.Client, r cluster.Resource, namesp
 	return c.MergePatch(ctx, r, namespace, name, patch, nil)
 }
 
-// Handled says that the controller has answered the request. If somebody asked again meanwhile,
+// handled says that the controller has answered the request. If somebody asked again meanwhile,
 // the answer to that later request counts; an answer to an earlier one does not.
-func Handled(token, before string) func(meta.Object) bool {
+func handled(token, before string) func(meta.Object) bool {
 	return func(obj meta.Object) bool {
 		handled := obj.GetLastHandledReconcileAt()
 		if handled == token {

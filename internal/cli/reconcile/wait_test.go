@@ -156,12 +156,12 @@ func runStages(t *testing.T, object string, stages []stage) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	looked := make(chan struct{}, 100)
-	handled := Handled("mine", "old")
+	isHandled := handled("mine", "old")
 	ended := make(chan error, 1)
 	go func() {
 		_, err := Wait(ctx, c, ui.NewLog(io.Discard), k, "ns", "app", func(obj meta.Object) bool {
 			looked <- struct{}{}
-			return handled(obj)
+			return isHandled(obj)
 		})
 		ended <- err
 	}()

@@ -5,7 +5,6 @@ package action
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -297,9 +296,6 @@ func (r *Runner) RollbackTo(ctx context.Context, last, target *helm.Release) err
 	a.MaxHistory = maxHistory(r.Object)
 	return a.Run(r.Name)
 }
-
-// ErrNoUpdate says that an uninstall left nothing in storage that tells of it.
-var ErrNoUpdate = errors.New("release not updated in Helm storage")
 
 // UninstallNow uninstalls the release.
 func (r *Runner) UninstallNow(ctx context.Context) (*helm.Release, error) {

@@ -79,7 +79,7 @@ func VersionedChart(s *helmv2.Snapshot) string { return s.ChartName + "@" + s.Ch
 func Tests(rel *helm.Release, filters *[]helmv2.TestFilter) *map[string]*helmv2.TestHookStatus {
 	out := map[string]*helmv2.TestHookStatus{}
 	for _, h := range rel.Hooks {
-		if !IsTest(h) || !selected(h.Name, filters) {
+		if !isTest(h) || !selected(h.Name, filters) {
 			continue
 		}
 		t := &helmv2.TestHookStatus{Phase: h.LastRun.Phase.String()}

@@ -14,8 +14,8 @@ import (
 	"github.com/gitops-toolkit/flux/internal/helm/values"
 )
 
-// SnapshotVersion is that of snapshots whose digest Digest makes.
-const SnapshotVersion = "v2"
+// snapshotVersion is that of snapshots whose digest Digest makes.
+const snapshotVersion = "v2"
 
 // observation is what a snapshot's digest is made of; the names and their order are part of the format.
 type observation struct {
@@ -44,15 +44,15 @@ func observe(rel *helm.Release, ociDigest string) observation {
 		o.ChartMetadata = *rel.Chart.Metadata
 	}
 	for _, h := range rel.Hooks {
-		if !IsTest(h) {
+		if !isTest(h) {
 			o.Hooks = append(o.Hooks, *h)
 		}
 	}
 	return o
 }
 
-// IsTest tells whether a hook is a test.
-func IsTest(h *helm.Hook) bool { return slices.Contains(h.Events, helm.HookTest) }
+// isTest tells whether a hook is a test.
+func isTest(h *helm.Hook) bool { return slices.Contains(h.Events, helm.HookTest) }
 
 // Digest identifies a release as Helm stored it, tests left out, as they run afterwards.
 func Digest(algorithm artifact.Algorithm, rel *helm.Release, ociDigest string) (artifact.Digest, error) {
@@ -68,7 +68,7 @@ func Verify(s *helmv2.Snapshot, rel *helm.Release) bool {
 	if s.Name != rel.Name || s.Namespace != rel.Namespace || s.Version != rel.Version {
 		return false
 	}
-	if s.APIVersion != SnapshotVersion {
+	if s.APIVersion != snapshotVersion {
 		return true
 	}
 	digest, err := artifact.ParseDigest(s.Digest)
@@ -90,7 +90,7 @@ func NewSnapshot(algorithm artifact.Algorithm, rel *helm.Release, ociDigest, act
 		return nil, err
 	}
 	s := &helmv2.Snapshot{
-		APIVersion: SnapshotVersion, Digest: string(digest), Name: rel.Name, Namespace: rel.Namespace, Version: rel.Version,
+		APIVersion: snapshotVersion, Digest: string(digest), Name: rel.Name, Namespace: rel.Namespace, Version: rel.Version,
 		ConfigDigest: string(config), OCIDigest: ociDigest, Action: action,
 	}
 	if rel.Info != nil {

@@ -35,11 +35,11 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Tags == nil || o.Registries == nil {
 		return errors.New("image policy: an option is missing")
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, cluster: m, objects: m.Client(), wait: m.Settings().RequeueDependency})
+	return kernel.Register(m, kind(), &controller{Options: o, cluster: m, objects: m.Client(), wait: m.Settings().RequeueDependency})
 }
 
-// Kind describes ImagePolicies to the kernel.
-func Kind() kernel.Kind[*imagev1.ImagePolicy] {
+// kind describes ImagePolicies to the kernel.
+func kind() kernel.Kind[*imagev1.ImagePolicy] {
 	return kernel.Kind[*imagev1.ImagePolicy]{
 		GroupVersionKind: imagev1.GroupVersion.WithKind(imagev1.ImagePolicyKind),
 		New:              func() *imagev1.ImagePolicy { return &imagev1.ImagePolicy{} },

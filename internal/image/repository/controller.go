@@ -37,11 +37,11 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.CollectEvery > 0 {
 		m.Add(collector{m, o}.run)
 	}
-	return kernel.Register(m, Kind(), &controller{o})
+	return kernel.Register(m, kind(), &controller{o})
 }
 
-// Kind describes ImageRepositories to the kernel.
-func Kind() kernel.Kind[*imagev1.ImageRepository] {
+// kind describes ImageRepositories to the kernel.
+func kind() kernel.Kind[*imagev1.ImageRepository] {
 	return kernel.Kind[*imagev1.ImageRepository]{
 		GroupVersionKind: imagev1.GroupVersion.WithKind("ImageRepository"),
 		New:              func() *imagev1.ImageRepository { return &imagev1.ImageRepository{} },

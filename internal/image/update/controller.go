@@ -55,11 +55,11 @@ func Register(m *kernel.Manager, o Options) error {
 	}
 	c := &controller{Options: o, cluster: m, objects: m.Client(), finder: &edits.Finder{}, turns: newTurns()}
 	m.Add(c.collectMirrors)
-	return kernel.Register(m, Kind(), c)
+	return kernel.Register(m, kind(), c)
 }
 
-// Kind describes ImageUpdateAutomations to the kernel.
-func Kind() kernel.Kind[*imagev1.ImageUpdateAutomation] {
+// kind describes ImageUpdateAutomations to the kernel.
+func kind() kernel.Kind[*imagev1.ImageUpdateAutomation] {
 	return kernel.Kind[*imagev1.ImageUpdateAutomation]{
 		GroupVersionKind: imagev1.GroupVersion.WithKind(imagev1.ImageUpdateAutomationKind),
 		New:              func() *imagev1.ImageUpdateAutomation { return &imagev1.ImageUpdateAutomation{} },

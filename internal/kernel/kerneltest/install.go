@@ -19,8 +19,8 @@ import (
 //go:embed crd.yaml
 var crd []byte
 
-// Install creates the CRD of the test kind where it is missing and waits until it is served.
-func Install(ctx context.Context, config *rest.Config) error {
+// install creates the CRD of the test kind where it is missing and waits until it is served.
+func install(ctx context.Context, config *rest.Config) error {
 	obj := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal(crd, &obj.Object); err != nil {
 		return fmt.Errorf("the CRD of the test kind: %w", err)

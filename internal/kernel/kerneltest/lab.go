@@ -86,7 +86,7 @@ func NewLab(t testing.TB) *Lab {
 	config := testenv.Config(t)
 	ctx, cancel := context.WithTimeout(context.Background(), Limit)
 	defer cancel()
-	if err := Install(ctx, config); err != nil {
+	if err := install(ctx, config); err != nil {
 		t.Fatal(err)
 	}
 	c, err := client.NewWithWatch(config, client.Options{Scheme: Scheme(t)})
@@ -103,7 +103,7 @@ func NewLab(t testing.TB) *Lab {
 func Scheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
-	if err := errors.Join(AddToScheme(s), corev1.AddToScheme(s)); err != nil {
+	if err := errors.Join(addToScheme(s), corev1.AddToScheme(s)); err != nil {
 		t.Fatal(err)
 	}
 	return s

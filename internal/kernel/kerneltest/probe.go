@@ -55,8 +55,8 @@ type ProbeList struct {
 
 var _ meta.Object = &Probe{}
 
-// AddToScheme makes the kind known.
-func AddToScheme(s *runtime.Scheme) error {
+// addToScheme makes the kind known.
+func addToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion, &Probe{}, &ProbeList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

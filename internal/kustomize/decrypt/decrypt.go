@@ -149,7 +149,7 @@ func quoteless(err error) error {
 
 // File decrypts a file that a kustomization names. One without a marker of SOPS comes back as it is, changed false.
 func (d *Decryptor) File(ctx context.Context, content []byte, format Format) (plain []byte, changed bool, err error) {
-	in := Detect(content)
+	in := detect(content)
 	if in == "" {
 		return content, false, nil
 	}
@@ -191,10 +191,10 @@ func (d *Decryptor) secret(ctx context.Context, o *unstructured.Unstructured) ([
 		values, _, _ := unstructured.NestedMap(o.Object, field)
 		for key, value := range values {
 			content, ok := valueOf(value, field == "data")
-			if !ok || Detect(content) == "" {
+			if !ok || detect(content) == "" {
 				continue
 			}
-			plain, _, err := d.File(ctx, content, FormatOf(key, Binary))
+			plain, _, err := d.File(ctx, content, formatOf(key, Binary))
 			if err != nil {
 				return nil, fmt.Errorf("%s key '%s': %w", field, key, err)
 			}
@@ -235,5 +235,5 @@ func (d *Decryptor) Source(ctx context.Context, content []byte, name string, env
 	if env {
 		return d.File(ctx, content, Dotenv)
 	}
-	return d.File(ctx, content, FormatOf(name, Binary))
+	return d.File(ctx, content, formatOf(name, Binary))
 }

@@ -37,8 +37,8 @@ var markers = []struct {
 	{YAML, []byte("mac: ENC[")},
 }
 
-// Detect returns the format in which content is encrypted, "" when it is not.
-func Detect(content []byte) Format {
+// detect returns the format in which content is encrypted, "" when it is not.
+func detect(content []byte) Format {
 	for _, m := range markers {
 		if bytes.Contains(content, m.marker) {
 			return m.format
@@ -50,8 +50,8 @@ func Detect(content []byte) Format {
 	return ""
 }
 
-// FormatOf returns the format that the name of a file or key stands for, otherwise when it stands for none.
-func FormatOf(name string, otherwise Format) Format {
+// formatOf returns the format that the name of a file or key stands for, otherwise when it stands for none.
+func formatOf(name string, otherwise Format) Format {
 	if strings.HasSuffix(name, ".dockerconfigjson") {
 		return JSON
 	}

@@ -57,8 +57,6 @@ type Options struct {
 // Request is one that the registry has seen.
 type Request struct {
 	Method, Path, Authorization string
-	// Secure says that it came over TLS.
-	Secure bool
 }
 
 // Server is a running registry.
@@ -134,7 +132,7 @@ func must(t testing.TB, err error) {
 func (s *Server) logged(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.Header.Get("Authorization"), r.TLS != nil})
+		s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.Header.Get("Authorization")})
 		s.mu.Unlock()
 		h.ServeHTTP(w, r)
 	})

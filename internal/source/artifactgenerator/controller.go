@@ -53,14 +53,14 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Minute
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, m: m})
+	return kernel.Register(m, kind(), &controller{Options: o, m: m})
 }
 
 // inProgress is what an attempt says of itself.
 const inProgress = "reconciliation in progress"
 
-// Kind describes ArtifactGenerators to the kernel.
-func Kind() kernel.Kind[*extensionsv1.ArtifactGenerator] {
+// kind describes ArtifactGenerators to the kernel.
+func kind() kernel.Kind[*extensionsv1.ArtifactGenerator] {
 	return kernel.Kind[*extensionsv1.ArtifactGenerator]{
 		GroupVersionKind: extensionsv1.GroupVersion.WithKind(extensionsv1.ArtifactGeneratorKind),
 		New:              func() *extensionsv1.ArtifactGenerator { return &extensionsv1.ArtifactGenerator{} },

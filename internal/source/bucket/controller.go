@@ -55,11 +55,11 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Artifacts == nil || o.Archives == nil || o.Clouds == nil || o.Mirrors == "" {
 		return errors.New("bucket: an option is missing")
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, cluster: m, fallback: m.Settings().DefaultServiceAccount})
+	return kernel.Register(m, kind(), &controller{Options: o, cluster: m, fallback: m.Settings().DefaultServiceAccount})
 }
 
-// Kind describes Buckets to the kernel.
-func Kind() kernel.Kind[*sourcev1.Bucket] {
+// kind describes Buckets to the kernel.
+func kind() kernel.Kind[*sourcev1.Bucket] {
 	return kernel.Kind[*sourcev1.Bucket]{
 		GroupVersionKind: sourcev1.GroupVersion.WithKind(sourcev1.BucketKind),
 		New:              func() *sourcev1.Bucket { return &sourcev1.Bucket{} },

@@ -67,11 +67,11 @@ func Register(m *kernel.Manager, o Options) error {
 	}
 	c := &controller{Options: o, configs: m, accounts: m, objects: m.Client(), fallback: m.Settings().DefaultServiceAccount}
 	m.Add(c.collectMirrors)
-	return kernel.Register(m, Kind(), c)
+	return kernel.Register(m, kind(), c)
 }
 
-// Kind describes GitRepositories to the kernel.
-func Kind() kernel.Kind[*sourcev1.GitRepository] {
+// kind describes GitRepositories to the kernel.
+func kind() kernel.Kind[*sourcev1.GitRepository] {
 	return kernel.Kind[*sourcev1.GitRepository]{
 		GroupVersionKind: sourcev1.GroupVersion.WithKind(sourcev1.GitRepositoryKind),
 		New:              func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },

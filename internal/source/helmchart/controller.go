@@ -75,11 +75,11 @@ func Register(m *kernel.Manager, o Options) error {
 		o.MaxIndex = 50 << 20
 	}
 	o.Limits = o.Limits.WithDefaults()
-	return kernel.Register(m, Kind(), &controller{Options: o, cluster: m, objects: m.Client()})
+	return kernel.Register(m, kind(), &controller{Options: o, cluster: m, objects: m.Client()})
 }
 
-// Kind describes HelmCharts to the kernel.
-func Kind() kernel.Kind[*sourcev1.HelmChart] {
+// kind describes HelmCharts to the kernel.
+func kind() kernel.Kind[*sourcev1.HelmChart] {
 	gv := sourcev1.GroupVersion
 	return kernel.Kind[*sourcev1.HelmChart]{
 		GroupVersionKind: gv.WithKind(sourcev1.HelmChartKind),

@@ -66,11 +66,11 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.MaxIndex <= 0 {
 		o.MaxIndex = 50 << 20
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, cluster: m})
+	return kernel.Register(m, kind(), &controller{Options: o, cluster: m})
 }
 
-// Kind describes HelmRepositories to the kernel.
-func Kind() kernel.Kind[*sourcev1.HelmRepository] {
+// kind describes HelmRepositories to the kernel.
+func kind() kernel.Kind[*sourcev1.HelmRepository] {
 	return kernel.Kind[*sourcev1.HelmRepository]{
 		GroupVersionKind: sourcev1.GroupVersion.WithKind(sourcev1.HelmRepositoryKind),
 		New:              func() *sourcev1.HelmRepository { return &sourcev1.HelmRepository{} },

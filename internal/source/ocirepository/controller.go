@@ -69,13 +69,13 @@ func Register(m *kernel.Manager, o Options) error {
 	if o.Clouds == nil {
 		o.Clouds = cloud.New(cloud.Options{Mint: m.RequestToken})
 	}
-	return kernel.Register(m, Kind(), &controller{Options: o, registries: access.Registries{
+	return kernel.Register(m, kind(), &controller{Options: o, registries: access.Registries{
 		Cluster: m, Pool: o.Registries, Clouds: o.Clouds, DefaultAccount: m.Settings().DefaultServiceAccount,
 	}})
 }
 
-// Kind describes OCIRepositories to the kernel.
-func Kind() kernel.Kind[*sourcev1.OCIRepository] {
+// kind describes OCIRepositories to the kernel.
+func kind() kernel.Kind[*sourcev1.OCIRepository] {
 	return kernel.Kind[*sourcev1.OCIRepository]{
 		GroupVersionKind: sourcev1.GroupVersion.WithKind(sourcev1.OCIRepositoryKind),
 		New:              func() *sourcev1.OCIRepository { return &sourcev1.OCIRepository{} },
