@@ -56,8 +56,13 @@ func TestFailedUpgradeRollsBack(t *testing.T) {
 	if message != "Failed to upgrade after 2 attempt(s)" {
 		t.Errorf("Stalled says %q", message)
 	}
-	if c := condition(hr, meta.ReadyCondition); c.Reason != "RollbackSucceeded" || c.Status != metav1.ConditionFalse {
+	if c := condition(hr, meta.ReadyCondition); c.Reason != "RollbackSucceeded" || c.Status != metav1.ConditionFalse ||
+		!strings.Contains(c.Message, " succeeded\nafter: Helm upgrade failed for release "+l.namespace+"/app with chart ") || !strings.Contains(c.Message, "99999") {
 		t.Errorf("Ready is %+v", c)
+	}
+	l.request("app")
+	if again := condition(l.get("app"), meta.ReadyCondition); again.Message != condition(hr, meta.ReadyCondition).Message {
+		t.Errorf("after a request Ready is %+v", again)
 	}
 	if c := condition(hr, "Released"); c.Reason != "UpgradeFailed" || !strings.Contains(c.Message, "99999") {
 		t.Errorf("Released is %+v", c)
@@ -174,7 +179,7 @@ func TestTimeoutNamesWhatIsNotReady(t *testing.T) {
 		s.Values = values(t, `{"stuck":true}`)
 	})
 	_, message := l.failed("app", "InstallFailed")
-	want := "timeout waiting for: [Deployment/" + l.namespace + "/app status: 'InProgress']"
+	want := "timeout waiting for: [Deployment/" + l.namespace + "/app status: 'InProgress']\nDeployment/" + l.namespace + "/app: "
 	if !strings.Contains(message, want) {
 		t.Errorf("Ready says %q, want %q in it", message, want)
 	}

@@ -55,7 +55,9 @@ func NotReady(ctx context.Context, client *apply.Client, ref apply.Ref, live *un
 			}
 		}
 	}
-	add(r.lastWarning(ctx, ref.Kind, ref.Namespace, ref.Name))
+	if warning := r.lastWarning(ctx, ref.Kind, ref.Namespace, ref.Name); !slices.ContainsFunc(parts, func(p string) bool { return saysAlready(p, warning) }) {
+		add(warning)
+	}
 	return shorten(strings.Join(parts, "; "))
 }
 
@@ -172,7 +174,14 @@ func (r reader) lastWarning(ctx context.Context, kind, namespace, name string) s
 	})
 	reason, _, _ := unstructured.NestedString(newest.Object, "reason")
 	message, _, _ := unstructured.NestedString(newest.Object, "message")
+	message, _, _ = strings.Cut(message, "\n\n") // What follows are the logs of an action.
 	return fmt.Sprintf("last event %s: %s", reason, message)
+}
+
+// saysAlready tells whether what an event says is part of another text.
+func saysAlready(text, warning string) bool {
+	_, message, ok := strings.Cut(warning, ": ")
+	return ok && strings.Contains(text, message)
 }
 
 // eventTime compares as text: all of these are RFC 3339 in UTC.

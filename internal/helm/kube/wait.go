@@ -95,15 +95,28 @@ func (w *waiter) wait(objects []health.Object, timeout time.Duration) error {
 	if res.Cancelled {
 		return w.cancelled(res.Err)
 	}
-	w.detail(res)
+	if res.Err != nil && res.Details != "" {
+		return &notReadyError{res.Err, res.Details}
+	}
 	return res.Err
 }
 
-// detail tells why objects are not ready: it stands in the event of the action that fails.
-func (w *waiter) detail(res *health.Result) {
-	if res.Err != nil && res.Details != "" {
-		w.c.log.Debug("not ready", "details", res.Details)
+// notReadyError is that of a wait that ended without what it waited for. Its text is the one that people know, and goes
+// into Helm's storage; the details are for who reads the object.
+type notReadyError struct {
+	error
+	details string
+}
+
+func (e *notReadyError) Unwrap() error { return e.error }
+
+// Details tells why objects were not ready, a line for each, where that is what an action failed of.
+func Details(err error) string {
+	var e *notReadyError
+	if errors.As(err, &e) {
+		return e.details
 	}
+	return ""
 }
 
 // objects are those to wait for. The answers to the writes show which are healthy already.
@@ -163,7 +176,9 @@ func (w *waiter) WatchUntilReady(list helm.ResourceList, timeout time.Duration) 
 	res := health.Wait(context.Background(), out, health.Options{
 		Client: w.c.cluster.apply, Watch: w.c.Watch, Timeout: timeout, Exprs: hookExprs(), DisableFailFast: true, PollInterval: time.Second,
 	})
-	w.detail(res)
+	if res.Err != nil && res.Details != "" {
+		return &notReadyError{res.Err, res.Details}
+	}
 	return res.Err
 }
 
