@@ -12,6 +12,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	"github.com/gitops-toolkit/flux/internal/kernel/kerneltest"
+	"github.com/gitops-toolkit/flux/internal/testenv"
 )
 
 // For a moment the API server answers "not found" for what is there, while it changes how it serves a definition.
@@ -21,7 +22,7 @@ func TestVerdictOutlivesAnswerOfNotFound(t *testing.T) {
 	var refused atomic.Int32
 	lab.Config = rest.CopyConfig(lab.Config)
 	lab.Config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
+		return testenv.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/status") && refused.Add(1) <= 2 {
 				return &http.Response{
 					StatusCode: http.StatusNotFound, Header: http.Header{"Content-Type": {"text/plain"}},
@@ -38,7 +39,3 @@ func TestVerdictOutlivesAnswerOfNotFound(t *testing.T) {
 		t.Errorf("%d writes of the status, want the two that were refused and one more", n)
 	}
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -73,7 +73,6 @@ func Register(m *kernel.Manager, o Options) error {
 	router := newRouter(m, out)
 	kept := &keeper{client: m.Client(), name: memoryName(m.Settings()), dir: o.Dir, log: out.log}
 	router.gather = newGatherer(router, out.senders.mails, kept)
-	router.gather.known = make(chan struct{})
 	events, err := serveEvents(router, o)
 	if err != nil {
 		return err

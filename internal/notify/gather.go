@@ -21,7 +21,7 @@ const rememberEvery = 10 * time.Second
 type gatherer struct {
 	digests *digests
 	memory  *memory
-	// known is closed when the memory was read; nil: there is nothing to wait for.
+	// known is closed when the memory was read.
 	known chan struct{}
 	// fire sends a failure to the Provider of the Alert that it names.
 	fire func(ctx context.Context, f alert.Failure)
@@ -39,6 +39,7 @@ func newGatherer(r *router, mails *providers.Mails, kept *keeper) *gatherer {
 	g := &gatherer{
 		memory: &memory{kept: kept, Transitions: &alert.Transitions{}, Mails: mails},
 		fire:   r.fire, put: r.outbox.put, prune: r.pruneMemory, wake: wake, log: r.log,
+		known: make(chan struct{}),
 	}
 	g.digests = newDigests(wake, g.early)
 	g.recoveries = newRecoveries(r.m, wake, r.resolve, r.log)
@@ -63,9 +64,7 @@ func (g *gatherer) run(ctx context.Context) error {
 	if err := g.memory.read(); err != nil {
 		g.log.Error(err, "failures that people know of may be told once more")
 	}
-	if g.known != nil {
-		close(g.known)
-	}
+	close(g.known)
 	written := time.Now()
 	for {
 		next := g.due(ctx)
@@ -93,9 +92,6 @@ func (g *gatherer) run(ctx context.Context) error {
 // recall returns when it is known which failures an earlier process has told, or when it takes too long: an event that is
 // looked at before would be told once more.
 func (g *gatherer) recall() {
-	if g.known == nil {
-		return
-	}
 	select {
 	case <-g.known:
 	case <-time.After(recallTime):

@@ -38,7 +38,7 @@ func newBench(t *testing.T) *bench {
 	b.admin = b.connect(nil)
 	b.client = b.connect(func(c *rest.Config) {
 		c.Wrap(func(rt http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(r *http.Request) (*http.Response, error) {
+			return testenv.RoundTrip(func(r *http.Request) (*http.Response, error) {
 				if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/namespaces/"+b.ns+"/") && r.URL.RawQuery == "" {
 					b.mu.Lock()
 					b.gets++
@@ -53,10 +53,6 @@ func newBench(t *testing.T) *bench {
 	b.hub = NewHub(ctx, b.admin.Metadata())
 	return b
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func (b *bench) connect(change func(*rest.Config)) *apply.Client {
 	b.t.Helper()

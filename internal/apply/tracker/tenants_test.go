@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gitops-toolkit/flux/internal/apply"
+	"github.com/gitops-toolkit/flux/internal/testenv"
 )
 
 // thirty are kinds that tenants have, as group/version/Kind.
@@ -31,7 +32,7 @@ func TestManyTenants(t *testing.T) {
 	b := newBench(t, func(o *Options) {
 		o.Client = connect(t, func(c *rest.Config) {
 			c.Wrap(func(rt http.RoundTripper) http.RoundTripper {
-				return roundTripper(func(r *http.Request) (*http.Response, error) {
+				return testenv.RoundTrip(func(r *http.Request) (*http.Response, error) {
 					if q := r.URL.Query(); q.Get("labelSelector") != "" {
 						mu.Lock()
 						asked[fmt.Sprint(r.URL.Path, " watch=", q.Get("watch"))]++

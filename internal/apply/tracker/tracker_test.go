@@ -54,7 +54,7 @@ func newBench(t *testing.T, change func(*Options)) *bench {
 	b.admin = connect(t, nil)
 	b.client = connect(t, func(c *rest.Config) {
 		c.Wrap(func(rt http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(r *http.Request) (*http.Response, error) {
+			return testenv.RoundTrip(func(r *http.Request) (*http.Response, error) {
 				b.count(r)
 				return rt.RoundTrip(r)
 			})
@@ -80,10 +80,6 @@ func (b *bench) restart(change func(*Options)) {
 	b.owner = b.tracker.Owner(b.key)
 	b.owner.Configure(time.Hour, true)
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func connect(t *testing.T, change func(*rest.Config)) *apply.Client {
 	t.Helper()

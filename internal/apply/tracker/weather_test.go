@@ -11,6 +11,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/gitops-toolkit/flux/internal/testenv"
 )
 
 // wire is the tracker's way to the server: it can be cut, and what watches say can be held up.
@@ -32,7 +34,7 @@ func (l *wire) tracker(t *testing.T) func(*Options) {
 	return func(o *Options) {
 		o.Client = connect(t, func(c *rest.Config) {
 			c.Wrap(func(rt http.RoundTripper) http.RoundTripper {
-				return roundTripper(func(r *http.Request) (*http.Response, error) { return l.send(rt, r) })
+				return testenv.RoundTrip(func(r *http.Request) (*http.Response, error) { return l.send(rt, r) })
 			})
 		})
 	}
