@@ -47,7 +47,7 @@ func answering(_, now *clitest.Object) *clitest.Object {
 	if token := now.GetAnnotations()["reconcile.fluxcd.io/requestedAt"]; token != "" {
 		status["lastHandledReconcileAt"] = token
 	}
-	status["conditions"] = []any{map[string]any{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "all is well", "lastTransitionTime": "2026-01-01T00:00:00Z"}}
+	status["conditions"] = []any{map[string]any{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "all is well", "observedGeneration": now.GetGeneration(), "lastTransitionTime": "2026-01-01T00:00:00Z"}}
 	now.Object["status"] = status
 	return now
 }

@@ -47,9 +47,11 @@ var (
 		New:      newOf[extensionsv1.ArtifactGenerator](),
 		Path:     "artifact generator", Lists: "artifacts generators", Human: "artifactgenerator",
 		ListAliases: []string{"generator"},
-		Verbs:       Get | Export,
+		Verbs:       sourceVerbs,
 		Columns:     []Column{suspended},
+		Outcome:     on(generated),
 		Related:     on(generatorSources),
+		SuspendedBy: [2]string{extensionsv1.ReconcileAnnotation, extensionsv1.DisabledValue},
 	}
 )
 
@@ -93,6 +95,14 @@ func releaseSources(o *helmv2.HelmRelease) []Ref {
 		return []Ref{source}
 	}
 	return []Ref{source, {"HelmChart", o.Namespace + "-" + o.Name, source.Namespace}}
+}
+
+// generated is what the controller says of a generation.
+func generated(o *extensionsv1.ArtifactGenerator) string {
+	if c := o.Status.Conditions.Get(meta.ReadyCondition); c != nil {
+		return c.Message
+	}
+	return "reconciliation completed"
 }
 
 func generatorSources(o *extensionsv1.ArtifactGenerator) []Ref {

@@ -75,6 +75,8 @@ type Kind struct {
 	ShowSource func(meta.Object) Ref
 	// Secret names the Secret that export --with-credentials adds.
 	Secret func(meta.Object) string
+	// SuspendedBy is the annotation that suspends objects, and its value; for kinds without spec.suspend.
+	SuspendedBy [2]string
 	// Tokens are annotations that reconcile sets beside requestedAt, by flag.
 	Tokens []Token
 }

@@ -34,7 +34,7 @@ func Command(s *session.Session) *cobra.Command {
 		Short: "Reconcile objects now",
 		Long:  "The reconcile commands ask for a reconciliation outside the object's interval and wait for its verdict.",
 	}
-	groups := &session.Group{Titles: map[string]string{"source": "Reconcile sources", "image": "Reconcile image automation objects"}}
+	groups := &session.Group{Titles: map[string]string{"source": "Reconcile sources", "image": "Reconcile image automation objects", "artifact": "Reconcile artifact generators"}}
 	for _, k := range kinds.All() {
 		if k.Has(kinds.Reconcile) {
 			groups.Place(root, k.Path, command(s, k))

@@ -44,7 +44,7 @@ func ResumeCommand(s *session.Session) *cobra.Command {
 }
 
 func place(s *session.Session, root *cobra.Command, verb string, all *bool, run func(context.Context, *batch) error) {
-	groups := &session.Group{Titles: map[string]string{"source": verb + " sources", "image": verb + " image automation objects"}}
+	groups := &session.Group{Titles: map[string]string{"source": verb + " sources", "image": verb + " image automation objects", "artifact": verb + " artifact generators"}}
 	for _, k := range kinds.All() {
 		if !k.Has(kinds.Suspend) {
 			continue
@@ -193,12 +193,16 @@ func (b *batch) verdicts(ctx context.Context, objs []meta.Object) error {
 	return nil
 }
 
-// setSuspend writes spec.suspend; resuming removes the field, as leaving it out of a file does.
+// setSuspend writes spec.suspend, or the annotation that the kind has in its place; resuming removes it, as leaving it
+// out of a file does.
 func (b *batch) setSuspend(ctx context.Context, obj meta.Object, on bool) error {
-	var value any
+	var value, annotation any
 	if on {
-		value = true
+		value, annotation = true, b.kind.SuspendedBy[1]
 	}
 	patch := map[string]any{"spec": map[string]any{"suspend": value}}
+	if name := b.kind.SuspendedBy[0]; name != "" {
+		patch = map[string]any{"metadata": map[string]any{"annotations": map[string]any{name: annotation}}}
+	}
 	return b.client.MergePatch(ctx, b.kind.Resource, obj.GetNamespace(), obj.GetName(), patch, obj)
 }

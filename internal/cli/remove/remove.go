@@ -23,7 +23,7 @@ func Command(s *session.Session) *cobra.Command {
 		Long:  "The delete commands delete an object after asking; what the object applied is removed or kept as its spec says.",
 	}
 	root.PersistentFlags().BoolVarP(&silent, "silent", "s", false, "delete without asking")
-	groups := &session.Group{Titles: map[string]string{"source": "Delete sources", "image": "Delete image automation objects"}}
+	groups := &session.Group{Titles: map[string]string{"source": "Delete sources", "image": "Delete image automation objects", "artifact": "Delete artifact generators"}}
 	for _, k := range kinds.All() {
 		if k.Has(kinds.Delete) {
 			groups.Place(root, k.Path, command(s, &silent, k))
