@@ -19,6 +19,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
 	"github.com/gitops-toolkit/flux/internal/artifact/serve"
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 func must(t testing.TB, err error) {
@@ -81,7 +82,7 @@ func TestMonorepo(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Join(src.dir, app(i)), 0o700))
 		must(t, os.WriteFile(filepath.Join(src.dir, app(i), "deploy.yaml"), []byte(strings.Repeat(app(i), 100)), 0o600))
 	}
-	trees, err := cache.Open(cache.Options{Dir: filepath.Join(t.TempDir(), "c"), Fetcher: fetch.New(fetch.Options{})})
+	trees, err := cache.Open(cache.Options{Dir: filepath.Join(sealed.TempDir(t), "c"), Fetcher: fetch.New(fetch.Options{})})
 	must(t, err)
 	t.Cleanup(func() { must(t, trees.Close()) })
 

@@ -32,6 +32,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/kustomize"
 	"github.com/gitops-toolkit/flux/internal/kustomize/remote"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 	"github.com/gitops-toolkit/flux/test/servers/git"
 )
 
@@ -159,7 +160,7 @@ func TestRealArtifacts(t *testing.T) {
 	if st, err = store.Open(store.Options{Root: t.TempDir(), Advertised: server.Listener.Addr().String()}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := cache.Open(cache.Options{Dir: t.TempDir(), Fetcher: fetch.New(fetch.Options{})})
+	c, err := cache.Open(cache.Options{Dir: sealed.TempDir(t), Fetcher: fetch.New(fetch.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 // Namespace is where the controllers' ServiceAccounts and leases live.
@@ -136,5 +138,5 @@ func (s *Stack) identity(ctx context.Context, name string) (string, error) {
 // TempDir creates a directory for a stack that outlives no test run.
 func TempDir() (string, func(), error) {
 	dir, err := os.MkdirTemp("", "flux-stack-")
-	return dir, func() { os.RemoveAll(dir) }, err
+	return dir, func() { sealed.Open(dir); os.RemoveAll(dir) }, err
 }

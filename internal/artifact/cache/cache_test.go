@@ -16,6 +16,7 @@ import (
 
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/unpack"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 func TestHundredConsumers(t *testing.T) {
@@ -238,7 +239,7 @@ func TestEviction(t *testing.T) {
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	s := newServer()
-	dir := t.TempDir()
+	dir := sealed.TempDir(t)
 	whole := s.add(pack(t, map[string]string{"a/b": "whole"}))
 	damaged := s.add(pack(t, map[string]string{"a/b": "damaged"}))
 	noIndex := s.add(pack(t, map[string]string{"a/b": "no index"}))

@@ -13,6 +13,7 @@ import (
 	"weak"
 
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 func weakNone() weak.Pointer[index] { return weak.Pointer[index]{} }
@@ -79,7 +80,7 @@ func TestKillAtEveryStep(t *testing.T) {
 	// Not parallel: between fork and exec the child holds the locks of every cache of this process.
 	data := pack(t, map[string]string{"a/b": "content", "c*": "x"})
 	for step := 1; ; step++ {
-		dir := t.TempDir()
+		dir := sealed.TempDir(t)
 		must(t, os.WriteFile(filepath.Join(dir, "archive"), data, 0o600))
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childEnv+"="+dir, stepEnv+"="+strconv.Itoa(step))

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 func must(t testing.TB, err error) {
@@ -101,7 +102,7 @@ func (s *server) count() int {
 
 func open(t testing.TB, s *server, maxBytes int64) *Cache {
 	t.Helper()
-	return openIn(t, t.TempDir(), s, maxBytes)
+	return openIn(t, sealed.TempDir(t), s, maxBytes)
 }
 
 func openIn(t testing.TB, dir string, s *server, maxBytes int64) *Cache {

@@ -19,6 +19,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact"
 	"github.com/gitops-toolkit/flux/internal/artifact/archive"
 	"github.com/gitops-toolkit/flux/internal/artifact/cache"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 // local offers archives by digest.
@@ -66,7 +67,7 @@ func tarball(t *testing.T, files map[string]string) []byte {
 func unpacked(t *testing.T, sources map[string]map[string]string) map[string]*cache.Tree {
 	t.Helper()
 	blobs := local{}
-	c, err := cache.Open(cache.Options{Dir: filepath.Join(t.TempDir(), "cache"), Fetcher: blobs})
+	c, err := cache.Open(cache.Options{Dir: filepath.Join(sealed.TempDir(t), "cache"), Fetcher: blobs})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/testenv"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 // TestPartsOfAMonorepo runs the controller on the sandbox: an ExternalArtifact that somebody else writes is split by
@@ -55,7 +56,7 @@ func TestPartsOfAMonorepo(t *testing.T) {
 		data := tarball(t, files)
 		blobs[artifact.DigestOf(artifact.SHA256, data)] = data
 	}
-	unpacked, err := cache.Open(cache.Options{Dir: filepath.Join(t.TempDir(), "cache"), Fetcher: blobs})
+	unpacked, err := cache.Open(cache.Options{Dir: filepath.Join(sealed.TempDir(t), "cache"), Fetcher: blobs})
 	must(err)
 	settings := kernel.Defaults()
 	settings.RuntimeNamespace, settings.RequeueDependency = ns, 200*time.Millisecond

@@ -29,6 +29,7 @@ import (
 	"github.com/gitops-toolkit/flux/internal/artifact/store"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/testenv"
+	"github.com/gitops-toolkit/flux/internal/testenv/sealed"
 )
 
 // Limit is how long a lab waits for what has to come.
@@ -76,7 +77,7 @@ type Event struct {
 // New makes a lab; without a sandbox the test is skipped.
 func New(t *testing.T) *Lab {
 	t.Helper()
-	l := &Lab{T: t, Config: testenv.Config(t), Scheme: runtime.NewScheme(), Data: t.TempDir(), Temp: t.TempDir(), Logger: logr.Discard(), came: make(chan struct{})}
+	l := &Lab{T: t, Config: testenv.Config(t), Scheme: runtime.NewScheme(), Data: sealed.TempDir(t), Temp: t.TempDir(), Logger: logr.Discard(), came: make(chan struct{})}
 	l.Must(errors.Join(corev1.AddToScheme(l.Scheme), api.AddToScheme(l.Scheme)))
 	l.Namespace = testenv.Namespace(t)
 	var err error
