@@ -28,6 +28,8 @@ type Failure struct {
 	Stalled, Unobserved bool
 	// Waiting says that something else has to happen first, which wakes the object.
 	Waiting bool
+	// Patience is how long to wait for that at most, where it may go unnoticed; zero leaves it to the interval.
+	Patience time.Duration
 	// Unverified says that the signature is what failed, which SourceVerified shows beside Condition.
 	Unverified bool
 }
@@ -87,7 +89,7 @@ func (f *Failure) Outcome(req Request, owned []string) kernel.Outcome {
 	case f.Waiting:
 		e := kernel.Trace(f.Reason, f.Error(), nil)
 		e.OnChange = true
-		return kernel.Waiting(f.Reason, f.Error(), 0).WithEvents(e)
+		return kernel.Waiting(f.Reason, f.Error(), f.Patience).WithEvents(e)
 	case f.Stalled:
 		return kernel.Stalled(f.Reason, f.Err)
 	}

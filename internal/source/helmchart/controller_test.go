@@ -15,6 +15,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
@@ -173,6 +174,27 @@ func TestSourceWithoutArtifact(t *testing.T) {
 	obj = sourcetest.Ready[helmChart](l, "demo", "1.1.0")
 	if len(obj.Status.Conditions) != 2 || l.Count("demo", "NoSourceArtifact") != 0 {
 		t.Errorf("conditions %+v", obj.Status.Conditions)
+	}
+}
+
+// TestLostIndex: after a restart without a volume a chart may look before its repository has made its index anew. That is
+// no failure to tell people of.
+func TestLostIndex(t *testing.T) {
+	t.Parallel()
+	l, s := newLab(t)
+	create(l, "one", nil)
+	sourcetest.Ready[helmChart](l, "one", "1.1.0")
+	repo := sourcetest.Ready[repository](l, "charts", "")
+	l.Must(os.Remove(filepath.Join(l.Data, repo.Status.Artifact.Path)))
+	old := repo.DeepCopy()
+	repo.Status.Artifact.URL = s.RepositoryURL() + "/nothing-here.yaml"
+	l.Must(l.Client.Status().Patch(t.Context(), repo, client.MergeFrom(old)))
+	create(l, "two", nil)
+	sourcetest.Failed[helmChart](l, "two", "NoSourceArtifact")
+	sourcetest.Request[repository](l, "charts", "anew")
+	sourcetest.Ready[helmChart](l, "two", "1.1.0")
+	if n := l.Count("two", "ChartPullError") + l.Count("two", "NoSourceArtifact"); n != 0 {
+		t.Errorf("%d events about it", n)
 	}
 }
 

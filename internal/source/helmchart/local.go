@@ -14,6 +14,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
 	"github.com/gitops-toolkit/flux/internal/kernel"
 	"github.com/gitops-toolkit/flux/internal/source/attempt"
@@ -26,6 +27,9 @@ func (p *poll) fromArtifact(ctx context.Context, f *found) *attempt.Failure {
 		return nil // made of this very artifact, as the spec now says
 	}
 	tree, err := p.Unpacked.Acquire(ctx, artifact.RefOf(p.src.artifact))
+	if errors.Is(err, fetch.ErrNotFound) {
+		return lost(p.src)
+	}
 	if err != nil {
 		return buildFailed(chartPull, fmt.Errorf("failed to get the artifact of the %s '%s': %w", p.src.kind, p.src.name, err))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gitops-toolkit/flux/api/meta"
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/artifact"
+	"github.com/gitops-toolkit/flux/internal/artifact/fetch"
 	"github.com/gitops-toolkit/flux/internal/charts/chart"
 	"github.com/gitops-toolkit/flux/internal/charts/index"
 	"github.com/gitops-toolkit/flux/internal/charts/repo"
@@ -22,6 +23,8 @@ func (p *poll) fromRepository(ctx context.Context, f *found) *attempt.Failure {
 	list, err := p.stored(ctx, p.src.artifact, p.obj.Spec.Chart)
 	var content *contentError
 	switch {
+	case errors.Is(err, fetch.ErrNotFound):
+		return lost(p.src)
 	case errors.As(err, &content):
 		return buildFailed(chartPull, fmt.Errorf("failed to load Helm repository from index YAML: %w; reconcile the HelmRepository '%s'", err, p.src.name))
 	case err != nil:

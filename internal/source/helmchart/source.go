@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -94,6 +95,18 @@ func (c *controller) source(ctx context.Context, obj *sourcev1.HelmChart) (*sour
 
 func noArtifact(s *source) *attempt.Failure {
 	return attempt.Fetch(sourcev1.NoSourceArtifactReason, fmt.Errorf("no artifact available for %s source '%s'", s.kind, s.name)).Wait()
+}
+
+// patience is how long a file that is gone is waited for before another look: its source makes it anew, perhaps without a
+// change that wakes us.
+const patience = 2 * time.Second
+
+// lost is no failure worth an alert: after a restart without a volume every source makes its files anew.
+func lost(s *source) *attempt.Failure {
+	f := attempt.Fetch(sourcev1.NoSourceArtifactReason, fmt.Errorf(
+		"no artifact available for %s source '%s': its file is gone from the storage, and comes back when the source is reconciled", s.kind, s.name)).Wait()
+	f.Patience = patience
+	return f
 }
 
 var chartName = regexp.MustCompile(`^([-a-z0-9]+/?\.?)+$`)
