@@ -48,8 +48,9 @@ func hintAtFields(failures []apply.Failure, ignored []apply.UnknownField) {
 			hints = append(hints, f.Hint)
 		}
 		for _, field := range ignored {
-			if field.ID() == f.ID() {
-				hints = append(hints, fmt.Sprintf("unknown field %s was ignored: correct or remove it", field.Path))
+			hint := fmt.Sprintf("unknown field %s was ignored: correct or remove it", field.Path)
+			if field.ID() == f.ID() && !strings.Contains(f.Hint, hint) { // The refusal itself names those that this pass found.
+				hints = append(hints, hint)
 			}
 		}
 		f.Hint = strings.Join(hints, "\n  ")
