@@ -2,6 +2,8 @@ package helm
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -54,7 +56,21 @@ func (c *controller) valuesFor(ctx context.Context, hr *helmv2.HelmRelease, log 
 	for _, ref := range skipped {
 		log(ref)
 	}
-	return merged, err
+	return merged, resolved(err)
+}
+
+// resolved adds to the error of a reference to values that leads nowhere what to do about it.
+func resolved(err error) error {
+	var unresolved *values.Error
+	switch {
+	case !errors.As(err, &unresolved):
+		return err
+	case errors.Is(err, values.ErrNotFound):
+		return fmt.Errorf("%w; create it, or set optional: true in spec.valuesFrom", err)
+	case unresolved.Reason == values.KeyNotFound:
+		return fmt.Errorf("%w; add the key, or correct valuesKey in spec.valuesFrom", err)
+	}
+	return err
 }
 
 func (c *controller) readConfig(ctx context.Context, kind string, name types.NamespacedName) (values.Object, error) {

@@ -70,7 +70,10 @@ metadata: {name: {{ .Release.Name }}-away, namespace: no-such-namespace}
 		"large": {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "large" }, "InstallFailed", "bytes in Helm's storage"},
 		"values": {func(s *helmv2.HelmReleaseSpec) {
 			s.ValuesFrom = []helmv2.ValuesReference{{Kind: "ConfigMap", Name: "absent"}}
-		}, "ValuesError", "could not resolve ConfigMap chart values reference '" + l.namespace + "/absent' with key 'values.yaml': configmaps \"absent\" not found"},
+		}, "ValuesError", "could not resolve ConfigMap chart values reference '" + l.namespace + "/absent' with key 'values.yaml': configmaps \"absent\" not found; create it, or set optional: true in spec.valuesFrom"},
+		"key": {func(s *helmv2.HelmReleaseSpec) {
+			s.ValuesFrom = []helmv2.ValuesReference{{Kind: "ConfigMap", Name: "kube-root-ca.crt"}}
+		}, "ValuesError", "key not found; add the key, or correct valuesKey in spec.valuesFrom"},
 		"source":    {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "missing" }, meta.ArtifactFailedReason, "could not get Source object: "},
 		"version":   {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "wrong" }, "ChartMutateError", "artifact revision 2.0.0 does not match chart version 1.0.0"},
 		"nochart":   {func(s *helmv2.HelmReleaseSpec) { s.ChartRef.Name = "nochart" }, meta.ArtifactFailedReason, "Could not load chart: Chart.yaml file is missing"},

@@ -37,6 +37,9 @@ type Object map[string][]byte
 // ErrNotFound is what a Reader returns, wrapped or not, for an object that does not exist.
 var ErrNotFound = errors.New("resource not found")
 
+// KeyNotFound is the reason of an Error about an object that lacks the key.
+const KeyNotFound = "key not found"
+
 // Reader returns the data of an object.
 type Reader func(kind, namespace, name string) (Object, error)
 
@@ -121,7 +124,7 @@ func Compose(refs []Reference, inline map[string]any, read Reader) (merged map[s
 		case !ok && ref.Optional:
 			skipped = append(skipped, ref)
 		case !ok:
-			return nil, nil, &Error{Reference: ref, Reason: "key not found"}
+			return nil, nil, &Error{Reference: ref, Reason: KeyNotFound}
 		case ref.TargetPath != "":
 			single = append(single, func() error { return set(merged, ref, string(data)) })
 		default:
