@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/gitops-toolkit/flux/internal/auth"
@@ -14,20 +13,9 @@ import (
 
 // Pool keeps the connections of a process.
 type Pool struct {
-	opts Options
-
-	mu         sync.Mutex
-	transports map[string]*pooled
-	uses       int64
+	opts       Options
+	transports auth.Transports
 }
-
-type pooled struct {
-	transport *http.Transport
-	last      int64 // value of Pool.uses at the last use
-}
-
-// maxTransports is how many ways to reach registries are kept; the one unused for longest gives way.
-const maxTransports = 64
 
 // NewPool returns a pool without connections.
 func NewPool(opts Options) *Pool {
@@ -38,18 +26,11 @@ func NewPool(opts Options) *Pool {
 	if opts.Patience <= 0 {
 		opts.Patience = 10 * time.Second
 	}
-	return &Pool{opts: opts, transports: map[string]*pooled{}}
+	return &Pool{opts: opts}
 }
 
 // Close closes the connections that are idle.
-func (p *Pool) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, t := range p.transports {
-		t.transport.CloseIdleConnections()
-		delete(p.transports, key)
-	}
-}
+func (p *Pool) Close() { p.transports.Close() }
 
 // transport returns the connections for these files and this proxy.
 func (p *Pool) transport(files auth.TLS, proxy *url.URL, skipVerify bool) (*http.Transport, error) {
@@ -57,35 +38,14 @@ func (p *Pool) transport(files auth.TLS, proxy *url.URL, skipVerify bool) (*http
 	if proxy != nil {
 		key += proxy.String()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.uses++
-	if t := p.transports[key]; t != nil {
-		t.last = p.uses
-		return t.transport, nil
-	}
-	config, err := files.Config()
-	if err != nil {
-		return nil, err
-	}
-	config.InsecureSkipVerify = skipVerify //nolint:gosec // spec.insecure and --insecure-registry ask for it
-	if len(p.transports) >= maxTransports {
-		p.dropOldest()
-	}
-	t := newTransport(config, proxy)
-	p.transports[key] = &pooled{transport: t, last: p.uses}
-	return t, nil
-}
-
-func (p *Pool) dropOldest() {
-	oldest := ""
-	for key, t := range p.transports {
-		if oldest == "" || t.last < p.transports[oldest].last {
-			oldest = key
+	return p.transports.Get(key, func() (*http.Transport, error) {
+		config, err := files.Config()
+		if err != nil {
+			return nil, err
 		}
-	}
-	p.transports[oldest].transport.CloseIdleConnections()
-	delete(p.transports, oldest)
+		config.InsecureSkipVerify = skipVerify //nolint:gosec // spec.insecure and --insecure-registry ask for it
+		return newTransport(config, proxy), nil
+	})
 }
 
 func newTransport(config *tls.Config, proxy *url.URL) *http.Transport {

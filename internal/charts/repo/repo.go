@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gitops-toolkit/flux/internal/auth"
@@ -45,68 +44,24 @@ type Remote struct {
 const userAgent = "flux/v2"
 
 // Pool keeps the connections of a process. The zero value is ready.
-type Pool struct {
-	mu         sync.Mutex
-	transports map[string]*pooled
-	uses       int64
-}
-
-type pooled struct {
-	transport *http.Transport
-	last      int64
-}
-
-// maxTransports is how many ways to reach servers are kept; the one unused for longest gives way.
-const maxTransports = 64
+type Pool struct{ transports auth.Transports }
 
 // Close closes the connections that are idle.
-func (p *Pool) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, t := range p.transports {
-		t.transport.CloseIdleConnections()
-		delete(p.transports, key)
-	}
-}
+func (p *Pool) Close() { p.transports.Close() }
 
 func (p *Pool) transport(files auth.TLS) (*http.Transport, error) {
-	key := files.Fingerprint()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.uses++
-	if t := p.transports[key]; t != nil {
-		t.last = p.uses
-		return t.transport, nil
-	}
-	config, err := files.Config()
-	if err != nil {
-		return nil, err
-	}
-	if p.transports == nil {
-		p.transports = map[string]*pooled{}
-	}
-	if len(p.transports) >= maxTransports {
-		p.dropOldest()
-	}
-	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSClientConfig: config, ForceAttemptHTTP2: true,
-		TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 100, MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second,
-		DisableCompression: true, // archives are stored as they are
-	}
-	p.transports[key] = &pooled{transport: t, last: p.uses}
-	return t, nil
-}
-
-func (p *Pool) dropOldest() {
-	oldest := ""
-	for key, t := range p.transports {
-		if oldest == "" || t.last < p.transports[oldest].last {
-			oldest = key
+	return p.transports.Get(files.Fingerprint(), func() (*http.Transport, error) {
+		config, err := files.Config()
+		if err != nil {
+			return nil, err
 		}
-	}
-	p.transports[oldest].transport.CloseIdleConnections()
-	delete(p.transports, oldest)
+		dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+		return &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSClientConfig: config, ForceAttemptHTTP2: true,
+			TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 100, MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second,
+			DisableCompression: true, // archives are stored as they are
+		}, nil
+	})
 }
 
 // Repository is one Helm repository.
