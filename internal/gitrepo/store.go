@@ -122,6 +122,25 @@ func (s *Store) mirror(r Remote) (*mirror, error) {
 	return m, nil
 }
 
+const (
+	collectInterval = time.Hour
+	collectIdle     = 24 * time.Hour
+)
+
+// CollectUnused removes, until ctx ends, the mirrors that nobody has used for a day.
+func (s *Store) CollectUnused(ctx context.Context) error {
+	ticker := time.NewTicker(collectInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			_, _ = s.Collect(collectIdle) // What could not be removed is tried again in an hour.
+		}
+	}
+}
+
 // Collect removes mirrors that nobody used for the given time, and returns how many.
 func (s *Store) Collect(idle time.Duration) (int, error) {
 	entries, err := os.ReadDir(s.dir)

@@ -24,7 +24,6 @@ package update
 import (
 	"context"
 	"errors"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -54,7 +53,7 @@ func Register(m *kernel.Manager, o Options) error {
 		return errors.New("image update: an option is missing")
 	}
 	c := &controller{Options: o, cluster: m, objects: m.Client(), finder: &edits.Finder{}, turns: newTurns()}
-	m.Add(c.collectMirrors)
+	m.Add(o.Git.CollectUnused)
 	return kernel.Register(m, kind(), c)
 }
 
@@ -125,23 +124,4 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 		return r.conclude()
 	}
 	return kernel.Working(kernel.Job{Key: r.key(), Lane: r.lane(), Run: r.do})
-}
-
-const (
-	mirrorsInterval = time.Hour
-	mirrorsIdle     = 24 * time.Hour
-)
-
-// collectMirrors removes the mirrors that no automation has used for a day.
-func (c *controller) collectMirrors(ctx context.Context) error {
-	ticker := time.NewTicker(mirrorsInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			_, _ = c.Git.Collect(mirrorsIdle) // What could not be removed is tried again in an hour.
-		}
-	}
 }

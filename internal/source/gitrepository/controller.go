@@ -27,7 +27,6 @@ package gitrepository
 import (
 	"context"
 	"errors"
-	"time"
 
 	sourcev1 "github.com/gitops-toolkit/flux/api/source/v1"
 	"github.com/gitops-toolkit/flux/internal/access"
@@ -66,7 +65,7 @@ func Register(m *kernel.Manager, o Options) error {
 		o.Clouds = cloud.New(cloud.Options{Mint: m.RequestToken})
 	}
 	c := &controller{Options: o, configs: m, accounts: m, objects: m.Client(), fallback: m.Settings().DefaultServiceAccount}
-	m.Add(c.collectMirrors)
+	m.Add(o.Git.CollectUnused)
 	return kernel.Register(m, kind(), c)
 }
 
@@ -128,23 +127,4 @@ func (c *controller) Reconcile(ctx context.Context, req *request) kernel.Outcome
 		return f.Outcome(req, failConditions)
 	}
 	return kernel.Working(kernel.Job{Key: p.key(), Lane: p.lane(), Run: p.run})
-}
-
-const (
-	mirrorsInterval = time.Hour
-	mirrorsIdle     = 24 * time.Hour
-)
-
-// collectMirrors removes the mirrors that no object has used for a day.
-func (c *controller) collectMirrors(ctx context.Context) error {
-	ticker := time.NewTicker(mirrorsInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			_, _ = c.Git.Collect(mirrorsIdle) // What could not be removed is tried again in an hour.
-		}
-	}
 }
