@@ -61,7 +61,7 @@ func (c *controller) gather(ctx context.Context, req *request) (*target, *kernel
 	if stopped := c.findSource(ctx, t); stopped != nil {
 		return nil, c.insteadOf(ctx, t, stopped)
 	}
-	c.readVersions(t)
+	t.configs, t.known = c.m.Versions(t.object.Namespace, configReferences(t.object)) // costs no request
 	return t, nil
 }
 
@@ -86,16 +86,4 @@ func (c *controller) compileExpressions(_ context.Context, _ *request, t *target
 	var stopped *kernel.Outcome
 	t.exprs, stopped = depends.Compile(t.spec().HealthCheckExprs, t.spec().DependsOn)
 	return stopped
-}
-
-// readVersions asks the kernel for the versions of ConfigMaps and Secrets, which costs no request.
-func (c *controller) readVersions(t *target) {
-	t.known = true
-	var all []string
-	for _, ref := range configReferences(t.object) {
-		version, known := c.m.Version(t.object.Namespace, ref)
-		t.known = t.known && known
-		all = append(all, version)
-	}
-	t.configs = strings.Join(all, ",")
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -93,6 +94,16 @@ func (m *Manager) WatchNamespace() string { return m.process.options.WatchNamesp
 func (m *Manager) Version(namespace string, ref Reference) (version string, ok bool) {
 	ref.Namespace = cmp.Or(ref.Namespace, namespace)
 	return m.process.configs.version(ref)
+}
+
+// Versions joins the versions of several references; known says that each of them is.
+func (m *Manager) Versions(namespace string, refs []Reference) (versions string, known bool) {
+	all, known := make([]string, len(refs)), true
+	for i, ref := range refs {
+		version, ok := m.Version(namespace, ref)
+		all[i], known = version, known && ok
+	}
+	return strings.Join(all, ","), known
 }
 
 // SecretVersion is Version of a Secret.

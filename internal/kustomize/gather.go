@@ -68,7 +68,7 @@ func (c *controller) gather(ctx context.Context, req *request) (*target, *kernel
 			return nil, stop
 		}
 	}
-	c.readVersions(t)
+	t.configs, t.known = c.m.Versions(t.object.Namespace, configReferences(t.object)) // costs no request
 	return t, nil
 }
 
@@ -127,16 +127,4 @@ func (c *controller) sourceObject(t *target, ref kernel.Reference) (meta.Source,
 		return &sourcev1.ExternalArtifact{}, nil
 	}
 	return nil, stop(kernel.Failed(meta.ArtifactFailedReason, fmt.Errorf("source `%s` kind '%s' not supported; use GitRepository, OCIRepository, Bucket or ExternalArtifact in spec.sourceRef.kind", t.spec().SourceRef.Name, ref.Kind)).Backoff())
-}
-
-// readVersions asks the kernel for the versions of ConfigMaps and Secrets, which costs no request.
-func (c *controller) readVersions(t *target) {
-	t.known = true
-	var all []string
-	for _, ref := range configReferences(t.object) {
-		version, known := c.m.Version(t.object.Namespace, ref)
-		t.known = t.known && known
-		all = append(all, version)
-	}
-	t.configs = strings.Join(all, ",")
 }

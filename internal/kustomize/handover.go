@@ -77,7 +77,7 @@ func (c *controller) expected(ctx context.Context, k *kustomizev1.Kustomization)
 			t.ref = artifact.RefOf(a)
 		}
 	}
-	c.readVersions(t)
+	t.configs, t.known = c.m.Versions(t.object.Namespace, configReferences(t.object)) // costs no request
 	return t.full()
 }
 
