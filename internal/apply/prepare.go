@@ -165,12 +165,15 @@ func guardEncrypted(o Object, ref Ref, owner Owner) error {
 	return &EncryptedSecretError{Ref: ref, Origin: o.Origin}
 }
 
+// Sealed begins every value that SOPS encrypted.
+const Sealed = "ENC[AES256_GCM,"
+
 // sealed tells whether a value is what SOPS encrypted: in an item, say, of a List that was encrypted as a whole, or in a
 // ConfigMap that was generated from an encrypted file of variables.
 func sealed(data any) bool {
 	values, _ := data.(map[string]any)
 	for _, value := range values {
-		if text, ok := value.(string); ok && strings.HasPrefix(text, "ENC[AES256_GCM,") {
+		if text, ok := value.(string); ok && strings.HasPrefix(text, Sealed) {
 			return true
 		}
 	}

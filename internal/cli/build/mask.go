@@ -5,16 +5,15 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gitops-toolkit/flux/internal/apply"
 )
 
 // Mask stands for what is encrypted.
 const Mask = "**SOPS**"
 
-// sealed begins every value that SOPS encrypted, envs the names of its metadata among variables.
-const (
-	sealed = "ENC[AES256_GCM,"
-	envs   = "sops_"
-)
+// envs begins the names of the metadata of SOPS among variables.
+const envs = "sops_"
 
 // hide masks what is encrypted, and drops the metadata of SOPS. Nothing is decrypted.
 func hide(object *unstructured.Unstructured) {
@@ -42,7 +41,7 @@ func hideValues(data any, whole bool, plain func(string) string) {
 		switch {
 		case variables && strings.HasPrefix(key, envs):
 			delete(values, key)
-		case whole, strings.Contains(plain(text), sealed):
+		case whole, strings.Contains(plain(text), apply.Sealed):
 			values[key] = Mask
 		}
 	}
@@ -60,7 +59,7 @@ func fromBase64(text string) string {
 func hidden(value any) any {
 	switch v := value.(type) {
 	case string:
-		if strings.HasPrefix(v, sealed) {
+		if strings.HasPrefix(v, apply.Sealed) {
 			return Mask
 		}
 	case map[string]any:

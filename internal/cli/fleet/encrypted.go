@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/gitops-toolkit/flux/internal/apply"
 )
 
 // standIn is the value that stands for what nobody knows here.
@@ -24,7 +26,7 @@ var (
 // unseal returns content with stand-ins for what SOPS encrypted, and whether there was any.
 func unseal(name string, content []byte) ([]byte, bool) {
 	switch {
-	case !bytes.Contains(content, []byte("ENC[AES256_GCM,")):
+	case !bytes.Contains(content, []byte(apply.Sealed)):
 		return content, false
 	case sealedYAML.Match(content):
 		return []byte(unsealYAML(string(content))), true
