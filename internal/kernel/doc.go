@@ -30,6 +30,6 @@
 // What an object reads it declares with References. The kernel watches the referents and wakes
 // the object when one changes in a way that matters: it appeared, went away, has a new
 // revision, a new spec, or became ready. ConfigMaps and Secrets are followed by their
-// resourceVersion only; a change of one with the watch label wakes at once, of any other is
-// seen at the next interval through Request.Version.
+// resourceVersion only; one that appears wakes at once, and so does a change of one with the watch
+// label; a change of any other is seen at the next interval through Request.Version.
 package kernel

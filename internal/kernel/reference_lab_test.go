@@ -215,7 +215,7 @@ func TestLabelledConfigsActAtOnceOthersLater(t *testing.T) {
 	r := &reader{passes: map[string]int{}}
 	startWith(lab, func(m *kernel.Manager) kernel.Reconciler[*probe] { r.m = m; return r })
 	lab.Create("a", func(p *probe) {
-		p.Spec.ConfigMaps, p.Spec.Secrets = []string{"plain", "later"}, []string{"watched"}
+		p.Spec.ConfigMaps, p.Spec.Secrets = []string{"plain", "later", "much-later"}, []string{"watched"}
 	})
 	p := lab.Ready("a", metav1.ConditionTrue, meta.SucceededReason)
 	if p.Status.Notes["ConfigMap/plain"] != plain.ResourceVersion || p.Status.Notes["Secret/watched"] != secret.ResourceVersion || p.Status.Notes["ConfigMap/later"] != "" {
@@ -246,7 +246,14 @@ func TestLabelledConfigsActAtOnceOthersLater(t *testing.T) {
 	if n := r.count("a"); n != passes+1 {
 		t.Errorf("%d passes, want %d: the unlabelled ConfigMap must not wake", n, passes+1)
 	}
-	// A referent that appears with the label wakes, and so does its end.
+	// A referent that appears wakes, with the label or without: somebody may wait for it. With the label its end does too.
+	unlabelled := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "much-later", Namespace: lab.Namespace}}
+	if err := lab.Client.Create(ctx, unlabelled); err != nil {
+		t.Fatal(err)
+	}
+	lab.Until("a", "aware of what it waited for", func(p *probe) bool {
+		return p.Status.Notes["ConfigMap/much-later"] == unlabelled.ResourceVersion
+	})
 	later := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "later", Namespace: lab.Namespace, Labels: watched}}
 	if err := lab.Client.Create(ctx, later); err != nil {
 		t.Fatal(err)

@@ -171,11 +171,11 @@ func (e *engine) referentHandler(group, kind string, describe func(client.Object
 	}
 }
 
-// followConfigs wakes referrers at once when a ConfigMap or Secret changes that the selector
-// selects, before or after.
+// followConfigs wakes referrers at once when a ConfigMap or Secret appears, for which they may be waiting, and when one
+// changes or goes away that the selector selects, before or after.
 func (e *engine) followConfigs(selector labels.Selector) {
 	e.m.process.configs.listen(selector, func(k refKey, old, now labels.Set) {
-		if old != nil && selector.Matches(old) || now != nil && selector.Matches(now) {
+		if old == nil || selector.Matches(old) || now != nil && selector.Matches(now) {
 			e.wakeAll(e.index.referrers(k, OnAny), TriggerReference, priorityReference)
 		}
 	})
