@@ -30,6 +30,21 @@ func (b *bench) quiet(why string) {
 	}
 }
 
+// TestNoNews has an owner told, as first lists do, while all is in step: it may have failed meanwhile, and would try again.
+func TestNoNews(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.install(oneMap)
+	b.tracker.mu.Lock()
+	b.tracker.notifyLocked(b.key, b.tracker.Now())
+	b.tracker.mu.Unlock()
+	select {
+	case <-b.notified:
+		t.Error("notified although all is in step")
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
 // TestFight shows that a manager who takes the same field again waits for the interval, and that
 // others do not.
 func TestFight(t *testing.T) {

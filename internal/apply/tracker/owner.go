@@ -184,6 +184,10 @@ func (t *Tracker) spread(key Key) time.Time {
 func (o *Owner) Due() bool {
 	o.t.mu.Lock()
 	defer o.t.mu.Unlock()
+	return o.dueLocked()
+}
+
+func (o *Owner) dueLocked() bool {
 	v := &View{o: o, lenient: true}
 	for id, obj := range o.objects {
 		if obj.record == nil || !v.inStepLocked(id, obj.record.Desired) {

@@ -192,7 +192,8 @@ func (t *Tracker) notifyDue() time.Duration {
 			continue
 		}
 		delete(t.pending, key)
-		if o := t.owners[key]; o != nil && o.busy == 0 {
+		// One that finds nothing to do is left alone: it may have failed, and would try again because it was woken.
+		if o := t.owners[key]; o != nil && o.busy == 0 && o.dueLocked() {
 			due = append(due, key)
 		}
 	}
