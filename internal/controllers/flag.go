@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -91,6 +92,7 @@ func (f Flag) add(fs *pflag.FlagSet, prefix, help string) error {
 			def = v
 		}
 	}
+	def = mounted(def)
 	add := adders[f.Type]
 	if add == nil {
 		return fmt.Errorf("flag --%s has the unknown type %s", f.Name, f.Type)
@@ -99,6 +101,17 @@ func (f Flag) add(fs *pflag.FlagSet, prefix, help string) error {
 		return fmt.Errorf("default of flag --%s: %w", f.Name, err)
 	}
 	return nil
+}
+
+// mounted is where a directory lies that a pod has mounted. A node without mounts, such as the sandbox's, says so in
+// FLUX_MOUNTS: PATH=DIRECTORY, separated by colons.
+func mounted(dir string) string {
+	for _, mount := range filepath.SplitList(os.Getenv("FLUX_MOUNTS")) {
+		if path, on, ok := strings.Cut(mount, "="); ok && path == dir {
+			return on
+		}
+	}
+	return dir
 }
 
 // gateValue is a list of Name=true|false, as --feature-gates takes it.

@@ -101,6 +101,14 @@ func TestImpersonatedDefaultNeedsNoGate(t *testing.T) {
 	}
 }
 
+// TestDefaultsOnNodesWithoutMounts finds the volume of a pod whose arguments do not name it.
+func TestDefaultsOnNodesWithoutMounts(t *testing.T) {
+	t.Setenv("FLUX_MOUNTS", "/data=/pods/1/data:/tmp=/pods/1/tmp")
+	if got := mustParse(t, "image-reflector-controller").chosen[0].values.String("storage-path"); got != "/pods/1/data" {
+		t.Errorf("storage-path %s", got)
+	}
+}
+
 func TestDefaultsFromTheEnvironment(t *testing.T) {
 	t.Setenv("METRICS_ADDR", ":7070")
 	t.Setenv("STORAGE_PATH", "/elsewhere")
