@@ -37,6 +37,7 @@ type Server struct {
 	mu       sync.Mutex
 	version  int64
 	objects  map[string]*Object // by path
+	deleted  map[string]*Object // by path, for watches that begin before
 	watchers map[chan event]string
 	requests []string
 	kinds    map[string]Served // by group/version/plural
@@ -57,7 +58,7 @@ type event struct {
 // New starts a server that ends with the test.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{objects: map[string]*Object{}, watchers: map[chan event]string{}, kinds: map[string]Served{}, version: 1000}
+	s := &Server{objects: map[string]*Object{}, deleted: map[string]*Object{}, watchers: map[chan event]string{}, kinds: map[string]Served{}, version: 1000}
 	server := httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = server.URL
 	t.Cleanup(func() {
@@ -164,6 +165,7 @@ func (s *Server) store(k Served, obj *Object, change string) {
 	path := key(k, obj.GetNamespace(), obj.GetName())
 	if change == "DELETED" {
 		delete(s.objects, path)
+		s.deleted[path] = obj
 	} else {
 		s.objects[path] = obj
 	}
@@ -309,10 +311,12 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, t target) {
 	prefix := strings.TrimSuffix(key(t.kind, t.namespace, ""), "|")
 	ch := make(chan event, 1000)
 	s.mu.Lock()
-	for path, obj := range s.objects {
-		version, _ := strconv.ParseInt(obj.GetResourceVersion(), 10, 64)
-		if strings.HasPrefix(path, prefix) && version > since {
-			ch <- event{"MODIFIED", obj.DeepCopy()}
+	for change, objects := range map[string]map[string]*Object{"MODIFIED": s.objects, "DELETED": s.deleted} {
+		for path, obj := range objects {
+			version, _ := strconv.ParseInt(obj.GetResourceVersion(), 10, 64)
+			if strings.HasPrefix(path, prefix) && version > since && (change == "MODIFIED" || s.objects[path] == nil) {
+				ch <- event{change, obj.DeepCopy()}
+			}
 		}
 	}
 	s.watchers[ch] = prefix

@@ -113,6 +113,22 @@ func TestWaitEndsWithTheObject(t *testing.T) {
 	}
 }
 
+// TestWaitSeesWhatCameBeforeItsWatch deletes the object between the look at it and the watch.
+func TestWaitSeesWhatCameBeforeItsWatch(t *testing.T) {
+	t.Parallel()
+	server, c := connect(t)
+	server.Add(t, thing("one"))
+	_, err := cluster.WaitFor(t.Context(), c, cluster.Waiter[*clitest.Object]{
+		Resource: things, Namespace: "ns", Name: "one", New: func() *clitest.Object { return &clitest.Object{} },
+		Done: func(*clitest.Object) (bool, error) {
+			return false, c.Delete(t.Context(), things, "ns", "one", cluster.DeleteOptions{})
+		},
+	})
+	if err == nil || !strings.Contains(err.Error(), `things.example.com "one" not found`) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	server, c := connect(t)
