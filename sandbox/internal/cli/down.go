@@ -78,7 +78,7 @@ func down(ctx context.Context, name string) error {
 		}
 		proc.Sweep(current.ID)
 	}
-	if err := os.RemoveAll(string(dir)); err != nil {
+	if err := state.Remove(string(dir)); err != nil {
 		return fmt.Errorf("remove the sandbox: %w", err)
 	}
 	return os.Remove(string(dir) + ".lock")

@@ -207,5 +207,5 @@ func run(cmd *cobra.Command, o *options, images []string) error {
 	if errors.Is(err, state.ErrLocked) {
 		return fmt.Errorf("sandbox %q runs already: choose another --name, or stop it with `flux sandbox down --name %s`", o.name, o.name)
 	}
-	return errors.Join(err, os.RemoveAll(string(dir)))
+	return errors.Join(err, state.Remove(string(dir)))
 }

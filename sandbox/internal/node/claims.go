@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/gitops-toolkit/flux/sandbox/internal/plane"
+	"github.com/gitops-toolkit/flux/sandbox/internal/state"
 )
 
 // provisioner gives every claim of the sandbox's storage class a volume: a
@@ -94,7 +95,7 @@ func (p *provisioner) reclaim(ctx context.Context, object any) error {
 	// A new claim of the same name has taken the directory over.
 	if _, err := p.factory.Core().V1().PersistentVolumeClaims().Lister().
 		PersistentVolumeClaims(volume.Spec.ClaimRef.Namespace).Get(volume.Spec.ClaimRef.Name); apierrors.IsNotFound(err) {
-		if err := os.RemoveAll(volume.Spec.HostPath.Path); err != nil {
+		if err := state.Remove(volume.Spec.HostPath.Path); err != nil {
 			return err
 		}
 	}

@@ -191,6 +191,21 @@ func (d Dir) Save(s *State) error {
 	return WriteFile(d.Path("state.json"), append(data, '\n'))
 }
 
+// Remove deletes a directory and what is below it, even if a program made parts of it read-only, as our controllers do with
+// the trees that they unpack: whoever is not root could not delete these as they are.
+func Remove(dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		return err // What is still there afterwards is told below.
+	})
+	return os.RemoveAll(dir)
+}
+
 // WriteFile replaces a file atomically; only its owner can read it.
 func WriteFile(path string, data []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitops-toolkit/flux/sandbox/internal/node/logs"
+	"github.com/gitops-toolkit/flux/sandbox/internal/state"
 )
 
 // worker is one pod: it prepares the volumes, runs the init containers one
@@ -179,7 +180,7 @@ func (w *worker) end() {
 // remove waits for the end and deletes the pod's files.
 func (w *worker) remove() {
 	<-w.finished
-	if err := os.RemoveAll(w.dir); err != nil {
+	if err := state.Remove(w.dir); err != nil {
 		fmt.Fprintf(os.Stderr, "remove the files of pod %s: %v\n", w.name, err)
 	}
 }
