@@ -143,7 +143,8 @@ func (k *cluster) allInOne(t *testing.T) {
 	k.fleet(t, ns, "single")
 	addr := freeAddr(t)
 	p := k.start(t, "flux-controller", "--enable-leader-election", "--storage-addr="+addr, "--storage-adv-addr="+addr,
-		"--events-addr=http://"+addr+"/", "--notification.events-addr="+freeAddr(t), "--receiverAddr="+freeAddr(t), "--source.storage-path="+k.dir+"/single/source", "--source-watcher.storage-path="+k.dir+"/single/watcher")
+		"--events-addr=http://"+addr+"/", "--notification.events-addr="+freeAddr(t), "--receiverAddr="+freeAddr(t), "--source.storage-path="+k.dir+"/single/source", "--source-watcher.storage-path="+k.dir+"/single/watcher",
+		"--image-reflector.storage-path="+k.dir+"/single/tags")
 	k.applied(t, ns, revision)
 	leases := k.leases(t)
 	for _, c := range controllers.All {
