@@ -238,7 +238,7 @@ func monorepo(ctx context.Context, w *world) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(u.figures(6+2*(n-1), 3, n*25*time.Millisecond),
+	return append(u.figures(6+2*(n-1), 3, 25*time.Millisecond+(n-1)*2*time.Millisecond),
 		figure{"until all have it", took.Seconds(), -1, "s", ""}), nil
 }
 
